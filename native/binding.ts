@@ -1,0 +1,112 @@
+/**
+ * The addon's typed surface and its one loader. Every native function must be called on the JavaScript thread that
+ * loaded this module; none blocks. `streams/` and `lib/` import the addon from here only.
+ */
+import { createRequire } from 'node:module'
+
+/** What the core says of a failure; `createUndiciError` builds the JavaScript error from it. */
+export interface CoreErrorInfo {
+  /** Class name: an undici class (`SocketError`) or `Error` for a raw Node system or TLS error. */
+  name: string
+  /** `UND_ERR_*`, a Node system code (`ECONNREFUSED`), an OpenSSL-style code (`CERT_HAS_EXPIRED`) or `HPE_*`. */
+  code: string
+  message: string
+  statusCode?: number
+  /** libuv's number: negative on POSIX (`-111`). */
+  errno?: number
+  syscall?: string
+  address?: string
+  port?: number
+  hostname?: string
+  /** Where it failed: `connect`, `request`, `headers` or `body`. */
+  phase?: string
+  /** `host:port` of the origin. */
+  host?: string
+}
+
+/** An agent on the native side: its engine, pool and limits. Opaque; garbage collection releases it. */
+export interface NativeAgent {
+  readonly __nativeAgent: unique symbol
+}
+
+/** Shared words that native calls write their second result into (`Int32Array`). */
+export const Word = {
+  /** After a body read: one of {@link ReadState}. */
+  readState: 0,
+} as const
+
+export const ReadState = {
+  /** More bytes are queued. */
+  more: 0,
+  /** Nothing is queued now; a `readable` completion is armed if the call returned no byte. */
+  empty: 1,
+  /** Everything was read and the body ended; `bodyEnd` has the trailers. */
+  ended: 2,
+  /** Everything was read and the body failed; `bodyEnd` has the error. */
+  failed: 3,
+} as const
+
+export interface NativeCounters {
+  /** Body bytes copied into JavaScript memory by this environment. */
+  bodyBytesCrossed: number
+  /** Requests in the native table of this environment. */
+  handles: number
+  /** Persistent references to JavaScript values held by this environment. */
+  roots: number
+  /** Requests running on the runtime, all environments. */
+  tasks: number
+}
+
+export interface NativeBinding {
+  /** The addon's name and version. */
+  hello(): string
+  /**
+   * Opens this environment (one per worker). `onCompletions(length)` is called with the scratch buffer filled;
+   * `words` receives second results.
+   */
+  environmentOpen(scratch: Uint8Array, words: Int32Array, onCompletions: (length: number) => void): void
+  /** `config` is JSON; see `lib/options.ts`. @throws Error whose message is JSON of {@link CoreErrorInfo}. */
+  agentCreate(config: string): NativeAgent
+  /** Starts a batch of encoded requests (`streams/exchange.ts`); `bodies` holds the large ones, in order. */
+  agentDispatch(agent: NativeAgent, batch: Uint8Array, length: number, bodies: Uint8Array[]): void
+  /** No further request; idle connections close when the running requests have ended. */
+  agentClose(agent: NativeAgent): void
+  /** Drops every connection now; running requests are aborted. */
+  agentDestroy(agent: NativeAgent): void
+  /** Bytes that all bodies of the agent hold now, and its running requests. */
+  agentStats(agent: NativeAgent): { bufferedBytes: number; running: number }
+  /** Drops the connection (HTTP/2: RST_STREAM) at once and forgets the request. */
+  requestHandleAbort(id: number): void
+  requestHandlePause(id: number): void
+  requestHandleResume(id: number): void
+  /** Drops a response nobody reads: the connection survives only if the whole rest is already buffered. */
+  requestHandleCancel(id: number): void
+  /** At most `max` bytes of what is queued, in fresh memory; `undefined` when nothing is. Sets {@link Word.readState}. */
+  bodyRead(id: number, max: number): Uint8Array | undefined
+  /** Fills `view` from what is queued and returns the bytes written. Sets {@link Word.readState}. */
+  bodyReadInto(id: number, view: ArrayBufferView): number
+  /** Trailers (NUL-separated names and values) or the error's JSON, after `ended` or `failed`; forgets the request. */
+  bodyEnd(id: number): string
+  /** Moves the rest of the body into the open file `fd` without entering JavaScript; ends in a `piped` completion. */
+  bodyPipeToFile(id: number, fd: number): void
+  /** Stops a pipe: the file descriptor is not used after the `piped` completion. */
+  bodyPipeStop(id: number): void
+  /** Appends one chunk of a streamed upload; returns the bytes of credit left (≤ 0: wait for `uploadReady`). */
+  uploadWrite(id: number, chunk: Uint8Array): number
+  uploadEnd(id: number): void
+  /** Fails a streamed upload: the connection is dropped. */
+  uploadFail(id: number): void
+  /** Keeps (or no longer keeps) the process alive for something JavaScript awaits. */
+  environmentHold(hold: boolean): void
+  counters(): NativeCounters
+}
+
+const require = createRequire(import.meta.url)
+
+function load(): NativeBinding {
+  // From the sources the addon lies beside this file, from `dist/` two folders up.
+  const here = import.meta.url.includes('/dist/native/') ? '../../native/sluice.node' : './sluice.node'
+  return require(here) as NativeBinding
+}
+
+export const binding: NativeBinding = load()
