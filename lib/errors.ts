@@ -1,0 +1,2 @@
+export * from './errors/classes.ts'
+export { createUndiciError } from './errors/create.ts'
