@@ -5,7 +5,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { Duplex, Readable, Writable } from 'node:stream'
-import type { ReadableStream, WritableStream } from 'node:stream/web'
+import type { ReadableStream, UnderlyingByteSource, UnderlyingSink } from 'node:stream/web'
 
 /** Lower-case names; a name seen twice has an array, in order (undici-contract.md §3). */
 export type IncomingHeaders = Record<string, string | string[]>
@@ -156,10 +156,28 @@ export type Dispatch = DispatcherLike['dispatch']
 /** A function of arity 2 made from a `dispatch` (undici-contract.md §6). */
 export type DispatchInterceptor = (dispatch: Dispatch) => Dispatch
 
-/** The implementation of web streams that bodies and sinks are made of. */
+/**
+ * The implementation of web streams that bodies and sinks are made of: the platform's, or a polyfill. Constructors, not
+ * `typeof ReadableStream`: the type declarations of implementations differ in their statics and iterators.
+ */
 export interface StreamsImplementation {
-  ReadableStream: typeof ReadableStream
-  WritableStream: typeof WritableStream
+  ReadableStream: new (source: UnderlyingByteSource, strategy?: { highWaterMark?: number }) => ReadableStreamLike
+  WritableStream: new (sink: UnderlyingSink<Uint8Array>, strategy?: { highWaterMark?: number }) => WritableStreamLike
+}
+
+/** What any implementation's ReadableStream has. */
+export interface ReadableStreamLike {
+  readonly locked: boolean
+  cancel(reason?: unknown): Promise<void>
+  getReader(options?: { mode: 'byob' }): unknown
+}
+
+/** What any implementation's WritableStream has. */
+export interface WritableStreamLike {
+  readonly locked: boolean
+  abort(reason?: unknown): Promise<void>
+  close(): Promise<void>
+  getWriter(): unknown
 }
 
 /** An `AbortSignal`, or an emitter of `abort`. `unknown`, because undici 7's types define their `AbortSignal` so. */
