@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // A process of its own for each file: the addon counts handles, sockets and memory per process.
+    pool: 'forks',
+    execArgv: ['--expose-gc'],
+    // A limit for what hangs, not a measure: two cores may be shared with a build.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    retry: 0,
+    typecheck: {
+      enabled: true,
+      include: ['test/**/*.test-d.ts'],
+      tsconfig: './tsconfig.json',
+      ignoreSourceErrors: false,
+    },
+  },
+})
