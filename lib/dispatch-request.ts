@@ -13,7 +13,7 @@ import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody, RecognisedBody } from './request-body.ts'
 import { isHeaderValue, isToken, readHeaders } from './request-headers.ts'
 import type { RequestHeaders } from './request-headers.ts'
-import type { AnyDispatchHandler, DispatchHandler, LegacyDispatchHandler } from './types.ts'
+import type { AnyDispatchHandler, DispatchHandler, DispatchOptions, LegacyDispatchHandler } from './types.ts'
 
 export type { BodySource, DispatchBody } from './request-body.ts'
 
@@ -56,7 +56,7 @@ export function assertHandlerObject(handler: unknown): asserts handler is AnyDis
 }
 
 /** @throws InvalidArgumentError */
-export function assertDispatchOptions(opts: unknown): asserts opts is RawOptions {
+export function assertDispatchOptions(opts: unknown): asserts opts is DispatchOptions {
   if (typeof opts !== 'object' || opts === null) throw new InvalidArgumentError('opts must be an object.')
   if ((opts as RawOptions).dispatcher) {
     throw new InvalidArgumentError(
@@ -153,41 +153,47 @@ function assertSupported(opts: RawOptions): void {
   if (opts.typeOfService) throw new NotSupportedError('typeOfService not supported')
 }
 
-function assertMethodOf(handler: object, name: string): void {
-  if (typeof (handler as RawOptions)[name] !== 'function') throw new InvalidArgumentError(`invalid ${name} method`)
+// The callbacks are read by name at each call, not by a computed key: this runs for every request.
+function assertCallback(value: unknown, name: string): void {
+  if (typeof value !== 'function') throw new InvalidArgumentError(`invalid ${name} method`)
 }
 
-function assertOptionalMethodOf(handler: object, name: string): void {
-  if ((handler as RawOptions)[name] !== undefined) assertMethodOf(handler, name)
+function assertOptionalCallback(value: unknown, name: string): void {
+  if (value !== undefined) assertCallback(value, name)
+}
+
+function validateLegacyHandler(handler: LegacyDispatchHandler, upgrades: boolean): void {
+  assertCallback(handler.onConnect, 'onConnect')
+  assertCallback(handler.onError, 'onError')
+  assertOptionalCallback(handler.onBodySent, 'onBodySent')
+  assertOptionalCallback(handler.onRequestSent, 'onRequestSent')
+  if (upgrades) {
+    assertCallback(handler.onUpgrade, 'onUpgrade')
+  } else {
+    assertCallback(handler.onHeaders, 'onHeaders')
+    assertCallback(handler.onData, 'onData')
+    assertCallback(handler.onComplete, 'onComplete')
+  }
 }
 
 /** Checks the callbacks that this request will call, of either generation. @throws InvalidArgumentError */
 export function validateHandler(handler: AnyDispatchHandler, method: string, upgrade: unknown): void {
   const upgrades = Boolean(upgrade) || method === 'CONNECT'
   if (isLegacyHandler(handler)) {
-    assertMethodOf(handler, 'onConnect')
-    assertMethodOf(handler, 'onError')
-    assertOptionalMethodOf(handler, 'onBodySent')
-    assertOptionalMethodOf(handler, 'onRequestSent')
-    if (upgrades) {
-      assertMethodOf(handler, 'onUpgrade')
-    } else {
-      assertMethodOf(handler, 'onHeaders')
-      assertMethodOf(handler, 'onData')
-      assertMethodOf(handler, 'onComplete')
-    }
+    validateLegacyHandler(handler, upgrades)
     return
   }
-  assertMethodOf(handler, 'onRequestStart')
-  assertMethodOf(handler, 'onResponseError')
-  assertOptionalMethodOf(handler, 'onBodySent')
-  assertOptionalMethodOf(handler, 'onRequestSent')
+  const current = handler as DispatchHandler
+  assertCallback(current.onRequestStart, 'onRequestStart')
+  assertCallback(current.onResponseError, 'onResponseError')
+  assertOptionalCallback(current.onBodySent, 'onBodySent')
+  assertOptionalCallback(current.onRequestSent, 'onRequestSent')
   if (upgrades) {
-    assertMethodOf(handler, 'onRequestUpgrade')
+    assertCallback(current.onRequestUpgrade, 'onRequestUpgrade')
   } else {
-    assertMethodOf(handler, 'onResponseStart')
-    assertMethodOf(handler, 'onResponseData')
-    assertMethodOf(handler, 'onResponseEnd')
+    assertCallback(current.onResponseStart, 'onResponseStart')
+    assertCallback(current.onResponseData, 'onResponseData')
+    assertCallback(current.onResponseEnd, 'onResponseEnd')
   }
 }
 
@@ -245,10 +251,12 @@ function openAndType(recognised: RecognisedBody, headers: RequestHeaders): Dispa
  */
 export function createDispatchRequest(
   origin: string,
-  opts: RawOptions,
+  options: DispatchOptions,
   handler: AnyDispatchHandler,
   strictContentLength: boolean,
 ): DispatchRequest {
+  // The types are the caller's promise; this is where it is checked.
+  const opts = options as unknown as RawOptions
   const { path, method, upgrade, blocking, idempotent, allowH2 } = opts
   assertTarget(path, method)
   assertMethod(method)

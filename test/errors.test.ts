@@ -1,9 +1,12 @@
+import { lookup } from 'node:dns'
+import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
 import { errors as undici8 } from 'undici'
 import { errors as undici7 } from 'undici7'
 import { createUndiciError, errors, SocketError, UndiciError } from '../lib/errors.ts'
 import * as exported from '../lib/errors.ts'
+import { closedPort } from './support/servers.ts'
 
 type ErrorClass = new (...args: any[]) => Error & Record<string, unknown>
 type ErrorClasses = Record<string, ErrorClass>
@@ -107,8 +110,6 @@ test('builds every class of the table from its name alone', () => {
 })
 
 test('builds a refused connection as Node does: same properties, in the same order', async () => {
-  const { connect } = await import('node:net')
-  const { closedPort } = await import('./support/servers.ts')
   const port = await closedPort()
   const failed = Promise.withResolvers<NodeJS.ErrnoException & { address: string; port: number }>()
   connect(port, '127.0.0.1').on('error', (error) => {
@@ -133,19 +134,20 @@ test('builds a refused connection as Node does: same properties, in the same ord
 })
 
 test('builds a failed lookup as Node does', async () => {
-  const { lookup } = await import('node:dns')
+  // A label of 64 octets is refused by the local resolver (RFC 1035 §2.3.4): no name server is asked.
+  const hostname = `${'a'.repeat(64)}.invalid`
   const failed = Promise.withResolvers<NodeJS.ErrnoException & { hostname: string }>()
-  lookup('does-not-exist.invalid', (error) => {
+  lookup(hostname, (error) => {
     failed.resolve(error as NodeJS.ErrnoException & { hostname: string })
   })
   const real = await failed.promise
   const built = createUndiciError({
     name: 'Error',
-    hostname: 'does-not-exist.invalid',
+    hostname,
     code: real.code!,
     errno: real.errno!,
     syscall: 'getaddrinfo',
-    message: `getaddrinfo ${real.code} does-not-exist.invalid`,
+    message: `getaddrinfo ${real.code} ${hostname}`,
   })
   expect(Object.entries(built)).toEqual(Object.entries(real))
   expect(built.message).toBe(real.message)

@@ -1,9 +1,9 @@
-import { EventEmitter } from 'node:events'
+import type { EventEmitter } from 'node:events'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { expectTypeOf, test } from 'vitest'
 import type { errors as errors8, Dispatcher as Dispatcher8 } from 'undici'
 import type { errors as errors7, Dispatcher as Dispatcher7 } from 'undici7'
-import * as polyfill from 'web-streams-polyfill'
+import type * as polyfill from 'web-streams-polyfill'
 import { errors } from '../lib/errors.ts'
 import type {
   AnyDispatchHandler,
