@@ -29,6 +29,27 @@ export interface NativeAgent {
   readonly __nativeAgent: unique symbol
 }
 
+/** What an agent is made from; `undefined` is the core's default. Times are milliseconds (0: no limit), sizes bytes. */
+export interface NativeAgentConfig {
+  windowBytes?: number | undefined
+  uploadWindowBytes?: number | undefined
+  headersTimeout?: number | undefined
+  bodyTimeout?: number | undefined
+  timeout?: number | undefined
+  connectTimeout?: number | undefined
+  /** 0 keeps no idle connection. */
+  keepAliveTimeout?: number | undefined
+  maxHeaderSize?: number | undefined
+  /** -1: no limit. */
+  maxResponseSize?: number | undefined
+  allowH2?: boolean | undefined
+  /** HTTP/2 without negotiation. */
+  http2PriorKnowledge?: boolean | undefined
+  /** PEM; replaces the platform's roots. */
+  ca?: string | undefined
+  rejectUnauthorized?: boolean | undefined
+}
+
 /** Shared words that native calls write their second result into (`Int32Array`). */
 export const Word = {
   /** After a body read: one of {@link ReadState}. */
@@ -53,6 +74,8 @@ export interface NativeCounters {
   handles: number
   /** Persistent references to JavaScript values held by this environment. */
   roots: number
+  /** Requests that keep the process alive now. */
+  awaited: number
   /** Requests running on the runtime, all environments. */
   tasks: number
 }
@@ -65,8 +88,8 @@ export interface NativeBinding {
    * `words` receives second results.
    */
   environmentOpen(scratch: Uint8Array, words: Int32Array, onCompletions: (length: number) => void): void
-  /** `config` is JSON; see `lib/options.ts`. @throws Error whose message is JSON of {@link CoreErrorInfo}. */
-  agentCreate(config: string): NativeAgent
+  /** @throws Error whose message is JSON of {@link CoreErrorInfo}. */
+  agentCreate(config: NativeAgentConfig): NativeAgent
   /** Starts a batch of encoded requests (`streams/exchange.ts`); `bodies` holds the large ones, in order. */
   agentDispatch(agent: NativeAgent, batch: Uint8Array, length: number, bodies: Uint8Array[]): void
   /** No further request; idle connections close when the running requests have ended. */
@@ -94,10 +117,6 @@ export interface NativeBinding {
   /** Appends one chunk of a streamed upload; returns the bytes of credit left (≤ 0: wait for `uploadReady`). */
   uploadWrite(id: number, chunk: Uint8Array): number
   uploadEnd(id: number): void
-  /** Fails a streamed upload: the connection is dropped. */
-  uploadFail(id: number): void
-  /** Keeps (or no longer keeps) the process alive for something JavaScript awaits. */
-  environmentHold(hold: boolean): void
   counters(): NativeCounters
 }
 

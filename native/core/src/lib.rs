@@ -1,1 +1,39 @@
+//! The HTTP logic of sluice. Knows nothing of JavaScript.
+//!
+//! [`Agent::dispatch`] spawns [`execute_request`] on the runtime that polls it and returns a [`RequestController`].
+//! A response reaches its [`DispatchHandler`] as start, data, end or error; between two frames the loop waits in
+//! [`PauseState::wait_if_paused`], so that TCP (or the HTTP/2 window) pushes back on the server.
 #![forbid(unsafe_code)]
+
+mod agent;
+mod body_queue;
+mod controller;
+mod credit;
+mod error;
+mod execute;
+mod file_sink;
+mod handler;
+mod origin;
+mod pause;
+mod request;
+mod resolve;
+mod response;
+mod tls;
+pub mod transport;
+mod upload;
+
+pub use agent::{Agent, AgentConfig};
+pub use body_queue::{BodyEnd, BodyQueue, ReadState};
+pub use controller::RequestController;
+pub use credit::{ByteCredit, ByteGauge};
+pub use error::{CoreError, DispatchError, SystemError};
+pub use execute::execute_request;
+pub use file_sink::{PipeEnd, pipe_to_file};
+pub use handler::DispatchHandler;
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method};
+pub use origin::Origin;
+pub use pause::{PauseReason, PauseState};
+pub use request::{DispatchOptions, RequestBody};
+pub use response::ResponseStart;
+pub use tls::TlsOptions;
+pub use upload::{UploadError, UploadQueue};

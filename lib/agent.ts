@@ -1,0 +1,342 @@
+/** One pool of connections with undici's `Dispatcher` surface (undici-contract.md). */
+import { EventEmitter } from 'node:events'
+import { createRequire } from 'node:module'
+import { binding } from '../native/binding.ts'
+import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
+import { SubmissionBatch } from '../streams/exchange.ts'
+import type { Submission, WireRequest } from '../streams/exchange.ts'
+import { NativeDispatch } from '../streams/native-dispatch.ts'
+import type { UploadSource } from '../streams/upload.ts'
+import { DispatchController } from './controller.ts'
+import {
+  assertDispatchOptions,
+  assertHandlerObject,
+  createDispatchRequest,
+  normalizeOrigin,
+  rejectDispatch,
+} from './dispatch-request.ts'
+import type { DispatchRequest } from './dispatch-request.ts'
+import {
+  ClientClosedError,
+  ClientDestroyedError,
+  createUndiciError,
+  InvalidArgumentError,
+  NotSupportedError,
+} from './errors.ts'
+import { adaptLegacyHandler, isLegacyHandler } from './legacy-handler.ts'
+import { readAgentOptions } from './options.ts'
+import type { AgentOptions, AgentSettings } from './options.ts'
+import type {
+  AnyDispatchHandler,
+  DispatcherEvents,
+  DispatcherSurface,
+  DispatchHandler,
+  DispatchInterceptor,
+  DispatchOptions,
+} from './types.ts'
+
+// Symbols, not #private: `compose()` puts a Proxy in front, whose methods run with the Proxy as `this`.
+const kSettings = Symbol('sluice.settings')
+const kNative = Symbol('sluice.native')
+const kBatch = Symbol('sluice.batch')
+const kHttp1 = Symbol('sluice.http1')
+const kRunning = Symbol('sluice.running')
+const kFetches = Symbol('sluice.fetches')
+const kClosing = Symbol('sluice.closing')
+const kState = Symbol('sluice.state')
+
+/** Starts a request that is not a handler's: `fetch` reads the source itself. */
+export const kSubmit = Symbol('sluice.submit')
+/** The streams implementation the agent's response bodies are made of. */
+export const kStreams = Symbol('sluice.streams')
+
+/** What `agent.stats` says. */
+export interface AgentStats {
+  /** Bytes that all bodies of the agent hold now, downloads and uploads. */
+  bufferedBytes: number
+  /** Requests under way. */
+  running: number
+}
+
+type Callback = (error: null, data: null) => void
+
+interface NativeSide {
+  agent: NativeAgent
+  batch: SubmissionBatch
+}
+
+function createNative(settings: AgentSettings['native']): NativeSide {
+  let agent
+  try {
+    agent = binding.agentCreate(settings)
+  } catch (error) {
+    const { message } = error as Error
+    throw message.startsWith('{') ? createUndiciError(JSON.parse(message) as CoreErrorInfo) : error
+  }
+  return { agent, batch: new SubmissionBatch(agent) }
+}
+
+/** undici, for the methods that are its own; an optional peer, loaded at their first use. */
+function loadUndici(method: string): { Dispatcher: { prototype: Record<string, (...args: unknown[]) => unknown> } } {
+  try {
+    return createRequire(import.meta.url)('undici') as ReturnType<typeof loadUndici>
+  } catch (cause) {
+    throw new NotSupportedError(`agent.${method}() is undici's own: install undici 7 or 8 beside sluice`, { cause })
+  }
+}
+
+function borrow(method: string): (this: unknown, ...args: unknown[]) => never {
+  return function (this: unknown, ...args: unknown[]) {
+    return loadUndici(method).Dispatcher.prototype[method]!.apply(this, args) as never
+  }
+}
+
+/**
+ * A dispatcher for undici, for the built-in fetch and for sluice's own. Accepts both generations of handler.
+ * @throws InvalidArgumentError naming an option that is unknown or wrong
+ */
+export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherSurface {
+  private readonly [kSettings]: AgentSettings;
+  private readonly [kNative]: NativeSide;
+  private [kHttp1]: NativeSide | null = null;
+  private readonly [kRunning] = new Set<NativeDispatch<DispatchController>>();
+  private [kFetches] = 0;
+  private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null;
+  private readonly [kState] = { closed: false, destroyed: false }
+
+  declare request: DispatcherSurface['request']
+  declare stream: DispatcherSurface['stream']
+  declare pipeline: DispatcherSurface['pipeline']
+  declare connect: DispatcherSurface['connect']
+  declare upgrade: DispatcherSurface['upgrade']
+
+  static {
+    for (const method of ['request', 'stream', 'pipeline', 'connect', 'upgrade']) {
+      Object.defineProperty(this.prototype, method, { value: borrow(method), writable: true, configurable: true })
+    }
+  }
+
+  constructor(options?: AgentOptions) {
+    super()
+    this[kSettings] = readAgentOptions(options)
+    this[kNative] = createNative(this[kSettings].native)
+  }
+
+  get closed(): boolean {
+    return this[kState].closed
+  }
+
+  get destroyed(): boolean {
+    return this[kState].destroyed
+  }
+
+  get stats(): AgentStats {
+    const stats = binding.agentStats(this[kNative].agent)
+    const http1 = this[kHttp1]
+    if (http1 !== null) {
+      const more = binding.agentStats(http1.agent)
+      stats.bufferedBytes += more.bufferedBytes
+      stats.running += more.running
+    }
+    return stats
+  }
+
+  get [kStreams](): AgentSettings['streams'] {
+    return this[kSettings].streams
+  }
+
+  /**
+   * undici's `dispatch`: never asynchronous, never calls back before it returns but for a request that is not valid,
+   * whose `onResponseError` gets no controller. Returns `true`.
+   * @throws InvalidArgumentError for a handler that is no object, or without a way to tell it
+   */
+  dispatch(options: DispatchOptions, handler: AnyDispatchHandler): boolean {
+    assertHandlerObject(handler)
+    let request
+    try {
+      assertDispatchOptions(options)
+      this.assertOpen()
+      request = createDispatchRequest(
+        normalizeOrigin(options.origin),
+        options as never,
+        handler,
+        this[kSettings].strictContentLength,
+      )
+      assertReachable(request)
+    } catch (error) {
+      return rejectDispatch(handler, error as Error)
+    }
+    this.start(request, isLegacyHandler(handler) ? adaptLegacyHandler(handler) : (handler as DispatchHandler))
+    return true
+  }
+
+  /** Submits a request of `fetch`; call the result once it is over for the agent. @throws ClientClosedError */
+  [kSubmit](submission: Submission): { id: number; settle: () => void } {
+    this.assertOpen()
+    this[kFetches]++
+    let isSettled = false
+    const settle = (): void => {
+      if (isSettled) return
+      isSettled = true
+      this[kFetches]--
+      this.closeIfIdle()
+    }
+    return { id: this[kNative].batch.add(submission), settle }
+  }
+
+  /** Accepts no further request, resolves (`null`) when those under way have ended, and is destroyed then. */
+  close(): Promise<void>
+  close(callback: () => void): void
+  close(callback?: () => void): Promise<void> | void {
+    assertCallback(callback)
+    return settleWith(this.closeAll(), callback)
+  }
+
+  /** Ends every request with `error` (`ClientDestroyedError` without one) and drops every connection. */
+  destroy(): Promise<void>
+  destroy(error: Error | null): Promise<void>
+  destroy(callback: () => void): void
+  destroy(error: Error | null, callback: () => void): void
+  destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | void {
+    const [reason, done] = typeof error === 'function' ? [null, error] : [error ?? null, callback]
+    assertCallback(done)
+    return settleWith(this.destroyAll(reason), done)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.destroy()
+  }
+
+  /** undici's `compose`: a proxy whose `dispatch` runs through `interceptors`, the last one first. */
+  compose(interceptors: DispatchInterceptor[]): DispatcherSurface
+  compose(...interceptors: DispatchInterceptor[]): DispatcherSurface
+  compose(...args: (DispatchInterceptor | DispatchInterceptor[])[]): DispatcherSurface {
+    let dispatch = this.dispatch.bind(this) as DispatcherSurface['dispatch']
+    for (const interceptor of args.flat()) {
+      if (interceptor === null || interceptor === undefined) continue
+      if (typeof interceptor !== 'function') {
+        throw new TypeError(`invalid interceptor, expected function received ${typeof interceptor}`)
+      }
+      dispatch = interceptor(dispatch)
+      if (typeof dispatch !== 'function' || dispatch.length !== 2) throw new TypeError('invalid interceptor')
+    }
+    return new Proxy(this as DispatcherSurface, {
+      get: (target, key) => (key === 'dispatch' ? dispatch : (target as never)[key]),
+    })
+  }
+
+  private start(request: DispatchRequest, handler: DispatchHandler): void {
+    const controller = new DispatchController()
+    const source = request.body.kind === 'stream' ? request.body.source : null
+    const job = new NativeDispatch(handler as never, controller, toWireRequest(request), source as UploadSource, toError)
+    const { delivery } = job
+    this[kRunning].add(job)
+    delivery.onDone = () => {
+      this[kRunning].delete(job)
+      this.closeIfIdle()
+    }
+    controller.setRequestHandle({
+      abort: (reason) => delivery.drop(reason),
+      pause: () => job.pause(),
+      resume: () => job.resume(),
+    })
+    job.submit(this.nativeFor(request).batch)
+  }
+
+  /** `allowH2: false` needs connections of its own, as in undici. */
+  private nativeFor(request: DispatchRequest): NativeSide {
+    if (request.allowH2 !== false || this[kSettings].native.allowH2 === false) return this[kNative]
+    if (!request.origin.startsWith('https:')) return this[kNative]
+    return (this[kHttp1] ??= createNative({ ...this[kSettings].native, allowH2: false, http2PriorKnowledge: false }))
+  }
+
+  private assertOpen(): void {
+    if (this[kState].destroyed) throw new ClientDestroyedError()
+    if (this[kState].closed) throw new ClientClosedError()
+  }
+
+  private closeAll(): Promise<void> {
+    const state = this[kState]
+    if (state.destroyed) return Promise.reject(new ClientDestroyedError())
+    state.closed = true
+    const closing = (this[kClosing] ??= Promise.withResolvers<void>())
+    this.closeIfIdle()
+    return closing.promise
+  }
+
+  private closeIfIdle(): void {
+    const closing = this[kClosing]
+    if (closing === null || this[kState].destroyed || this[kRunning].size > 0 || this[kFetches] > 0) return
+    this[kState].destroyed = true
+    for (const side of this.nativeSides()) binding.agentClose(side.agent)
+    closing.resolve()
+  }
+
+  private async destroyAll(reason: Error | null): Promise<void> {
+    const state = this[kState]
+    const isFirst = !state.destroyed
+    state.destroyed = true
+    if (!isFirst) return
+    const error = reason ?? new ClientDestroyedError()
+    // Running requests learn of it later, not inside this call.
+    await null
+    for (const job of this[kRunning]) job.delivery.drop(error)
+    for (const side of this.nativeSides()) binding.agentDestroy(side.agent)
+    this[kClosing]?.resolve()
+  }
+
+  private nativeSides(): NativeSide[] {
+    const http1 = this[kHttp1]
+    return http1 === null ? [this[kNative]] : [this[kNative], http1]
+  }
+}
+
+function toError(info: CoreErrorInfo): Error {
+  return createUndiciError(info)
+}
+
+function assertCallback(callback: unknown): void {
+  if (callback !== undefined && typeof callback !== 'function') throw new InvalidArgumentError('invalid callback')
+}
+
+/** undici's double form: a promise of `null`, or a callback with `(null, null)`. */
+function settleWith(work: Promise<void>, callback: (() => void) | undefined): Promise<void> | void {
+  if (callback === undefined) return work.then(() => null as unknown as void)
+  const report = callback as unknown as Callback
+  work.then(
+    () => queueMicrotask(() => report(null, null)),
+    (error: unknown) => queueMicrotask(() => report(error as null, null)),
+  )
+}
+
+/** @throws NotSupportedError for what the engine cannot send */
+function assertReachable(request: DispatchRequest): void {
+  if (!request.target.startsWith('/')) {
+    throw new NotSupportedError('an absolute URL as path is not supported by this transport')
+  }
+}
+
+function toWireRequest(request: DispatchRequest): WireRequest {
+  const { body, contentLength, method, reset } = request
+  const { headers } = request
+  if (reset === true) headers.push('connection', 'close')
+  if (body.kind === 'none' && contentLength === 0) headers.push('content-length', '0')
+  // hyper drops a body of unknown length from these methods unless its framing is named.
+  if (body.kind === 'stream' && contentLength === null && (method === 'GET' || method === 'HEAD')) {
+    headers.push('transfer-encoding', 'chunked')
+  }
+  return {
+    origin: request.origin,
+    method,
+    target: request.target,
+    headers,
+    body: body.kind === 'bytes' ? body.bytes : null,
+    upload: body.kind === 'stream' ? { length: contentLength } : null,
+    isDispatched: true,
+    headersTimeout: request.headersTimeout,
+    bodyTimeout: request.bodyTimeout,
+    timeout: null,
+    windowBytes: null,
+    maxResponseSize: null,
+  }
+}

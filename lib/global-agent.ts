@@ -1,0 +1,19 @@
+/** The agent of `fetch` calls that name none. */
+import { Agent } from './agent.ts'
+import { InvalidArgumentError } from './errors.ts'
+import type { DispatcherLike } from './types.ts'
+
+let globalAgent: DispatcherLike | null = null
+
+/** The global agent, made at the first call. One per environment (main thread or worker). */
+export function getGlobalAgent(): DispatcherLike {
+  return (globalAgent ??= new Agent())
+}
+
+/** Replaces it by any dispatcher. @throws InvalidArgumentError */
+export function setGlobalAgent(agent: DispatcherLike): void {
+  if (typeof (agent as DispatcherLike | null)?.dispatch !== 'function') {
+    throw new InvalidArgumentError('Argument agent must implement Agent')
+  }
+  globalAgent = agent
+}

@@ -1,0 +1,74 @@
+//! Reading a response's body from JavaScript: one copy per byte, no waiting.
+
+use neon::prelude::*;
+use neon::types::JsUint8Array;
+use neon::types::buffer::TypedArray;
+use sluice_core::ReadState;
+
+use crate::environment::Environment;
+use crate::marshal::{error_text, headers_text};
+use crate::request_handle::id_argument;
+
+/// `bodyRead(id, max)`: fresh memory with what is queued, or undefined.
+pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
+    let id = id_argument(&mut cx)?;
+    let max = cx.argument::<JsNumber>(1)?.value(&mut cx);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts saturate")]
+    let max = max as usize;
+    let environment = Environment::get(&mut cx)?;
+    let Some(exchange) = environment.with(id, |request| request.exchange.clone()) else {
+        environment.set_read_state(&mut cx, ReadState::Ended);
+        return Ok(cx.undefined().upcast());
+    };
+    let (queued, state) = exchange.queue.poll_len();
+    if queued == 0 || max == 0 {
+        environment.set_read_state(&mut cx, state);
+        if state == ReadState::Empty {
+            environment.with(id, |request| environment.hold(&mut cx, request, true));
+        }
+        return Ok(cx.undefined().upcast());
+    }
+    // SAFETY: every byte is written below: the queue holds at least `queued` bytes, and this thread alone takes from
+    // it. Breach: the byte-for-byte tests read garbage.
+    let mut chunk = unsafe { JsBuffer::uninitialized(&mut cx, queued.min(max)) }?;
+    let (copied, state) = exchange.queue.read(chunk.as_mut_slice(&mut cx));
+    debug_assert_eq!(copied, queued.min(max));
+    environment.set_read_state(&mut cx, state);
+    environment.count_crossed(copied);
+    Ok(chunk.upcast())
+}
+
+/// `bodyReadInto(id, view)`: the bytes written into the caller's view.
+pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
+    let id = id_argument(&mut cx)?;
+    let mut view = cx.argument::<JsUint8Array>(1)?;
+    let environment = Environment::get(&mut cx)?;
+    let Some(exchange) = environment.with(id, |request| request.exchange.clone()) else {
+        environment.set_read_state(&mut cx, ReadState::Ended);
+        return Ok(cx.number(0));
+    };
+    let (copied, state) = exchange.queue.read(view.as_mut_slice(&mut cx));
+    environment.set_read_state(&mut cx, state);
+    if copied == 0 && state == ReadState::Empty {
+        environment.with(id, |request| environment.hold(&mut cx, request, true));
+    }
+    environment.count_crossed(copied);
+    #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
+    Ok(cx.number(copied as f64))
+}
+
+/// `bodyEnd(id)`: the trailers, or the error's JSON; forgets the request.
+pub fn end(mut cx: FunctionContext) -> JsResult<JsString> {
+    let id = id_argument(&mut cx)?;
+    let request = Environment::get(&mut cx)?.remove(&mut cx, id);
+    let text = match request.and_then(|request| request.exchange.queue.take_end()) {
+        Some(Ok(trailers)) => {
+            let mut bytes = Vec::new();
+            headers_text(&trailers, &mut bytes);
+            bytes.into_iter().map(char::from).collect()
+        }
+        Some(Err(error)) => error_text(&error, "body"),
+        None => String::new(),
+    };
+    Ok(cx.string(text))
+}

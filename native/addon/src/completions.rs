@@ -1,0 +1,207 @@
+//! What the runtime has to tell one JavaScript environment.
+//!
+//! Records are encoded on the runtime's thread into one buffer; JavaScript gets them all in a single call. At most one
+//! `Channel::try_send` is outstanding. `streams/exchange.ts` decodes them.
+//!
+//! A record is little-endian words: `kind | flags << 8`, its length in words, the request's id, then by kind. Text and
+//! bytes follow the words, padded to a whole word.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use neon::event::Channel;
+use sluice_core::{CoreError, ResponseStart};
+use tokio::sync::Notify;
+
+use crate::environment;
+use crate::marshal::{headers_text, write_error};
+use crate::runtime::Runtime;
+
+pub const WORD: usize = 4;
+/// Words that every record begins with.
+pub const PREFIX_WORDS: usize = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Words: status, reason, header, body and trailer lengths, content-length (low, high; all ones if unknown).
+    Head = 1,
+    Readable = 2,
+    /// Words: length of the JSON.
+    Error = 3,
+    UploadReady = 4,
+    /// Words: bytes written (low, high), length of the JSON (0: the body's own end stands in the queue).
+    Piped = 5,
+}
+
+impl Kind {
+    pub fn of(word: u32) -> Option<Self> {
+        match word & 0xff {
+            1 => Some(Self::Head),
+            2 => Some(Self::Readable),
+            3 => Some(Self::Error),
+            4 => Some(Self::UploadReady),
+            5 => Some(Self::Piped),
+            _ => None,
+        }
+    }
+}
+
+/// The response is complete: body and trailers are in the record.
+pub const FLAG_COMPLETE: u32 = 1 << 8;
+/// The response came over HTTP/2.
+pub const FLAG_HTTP2: u32 = 1 << 9;
+/// The pipe was stopped by its caller.
+pub const FLAG_STOPPED: u32 = 1 << 8;
+
+/// One per environment, shared with every request of it.
+pub struct CompletionQueue {
+    records: Mutex<Vec<u8>>,
+    changed: Notify,
+    is_sent: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+impl CompletionQueue {
+    /// Starts the task that tells JavaScript. It runs after every task that is ready now, so one message carries
+    /// the completions of a whole turn of the runtime.
+    pub fn start(runtime: &Runtime, channel: Channel) -> Arc<Self> {
+        let queue = Arc::new(Self {
+            records: Mutex::default(),
+            changed: Notify::new(),
+            is_sent: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+        });
+        runtime.handle().spawn(flush(Arc::clone(&queue), channel));
+        queue
+    }
+
+    /// No further record; the flushing task ends.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changed.notify_one();
+    }
+
+    /// Every record so far. JavaScript's thread.
+    pub fn take(&self) -> Vec<u8> {
+        self.is_sent.store(false, Ordering::Release);
+        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_closed.load(Ordering::Acquire) {
+            return;
+        }
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = records.len();
+        write(&mut records);
+        let end = records.len().next_multiple_of(WORD);
+        records.resize(end, 0);
+        let words = u32::try_from((records.len() - start) / WORD).unwrap_or(u32::MAX);
+        records[start + WORD..start + 2 * WORD].copy_from_slice(&words.to_le_bytes());
+        drop(records);
+        self.changed.notify_one();
+    }
+
+    pub fn head(&self, id: u32, start: &ResponseStart, complete: Option<(&Bytes, &HeaderMap)>) {
+        let mut flags = 0;
+        if complete.is_some() {
+            flags |= FLAG_COMPLETE;
+        }
+        if start.version >= http::Version::HTTP_2 {
+            flags |= FLAG_HTTP2;
+        }
+        self.push(|out| {
+            words(out, &[Kind::Head as u32 | flags, 0, id, u32::from(start.status)]);
+            let lengths = out.len();
+            let length = start.content_length.unwrap_or(u64::MAX);
+            words(out, &[size(start.reason.len()), 0, 0, 0, low(length), high(length)]);
+            out.extend_from_slice(&start.reason);
+            let text = out.len();
+            headers_text(&start.headers, out);
+            patch_since(out, lengths + WORD, text);
+            if let Some((body, trailers)) = complete {
+                patch(out, lengths + 2 * WORD, body.len());
+                out.extend_from_slice(body);
+                let text = out.len();
+                headers_text(trailers, out);
+                patch_since(out, lengths + 3 * WORD, text);
+            }
+        });
+    }
+
+    pub fn readable(&self, id: u32) {
+        self.push(|out| words(out, &[Kind::Readable as u32, 0, id]));
+    }
+
+    pub fn upload_ready(&self, id: u32) {
+        self.push(|out| words(out, &[Kind::UploadReady as u32, 0, id]));
+    }
+
+    pub fn error(&self, id: u32, error: &CoreError, host: &str) {
+        self.push(|out| {
+            words(out, &[Kind::Error as u32, 0, id, 0]);
+            let text = out.len();
+            write_error(error, "headers", host, out);
+            patch_since(out, text - WORD, text);
+        });
+    }
+
+    pub fn piped(&self, id: u32, written: u64, is_stopped: bool, error: Option<&CoreError>) {
+        let flags = if is_stopped { FLAG_STOPPED } else { 0 };
+        self.push(|out| {
+            words(out, &[Kind::Piped as u32 | flags, 0, id, low(written), high(written), 0]);
+            if let Some(error) = error {
+                let text = out.len();
+                write_error(error, "write", "", out);
+                patch_since(out, text - WORD, text);
+            }
+        });
+    }
+}
+
+async fn flush(queue: Arc<CompletionQueue>, channel: Channel) {
+    loop {
+        queue.changed.notified().await;
+        if queue.is_closed.load(Ordering::Acquire) {
+            return;
+        }
+        let is_empty = queue.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if !is_empty && !queue.is_sent.swap(true, Ordering::AcqRel) && channel.try_send(environment::drain).is_err() {
+            // The environment is being torn down; nobody is there to tell.
+            return;
+        }
+    }
+}
+
+fn words(out: &mut Vec<u8>, words: &[u32]) {
+    for word in words {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+}
+
+fn patch(out: &mut [u8], at: usize, length: usize) {
+    out[at..at + WORD].copy_from_slice(&size(length).to_le_bytes());
+}
+
+/// The length of what was written since `text`.
+fn patch_since(out: &mut [u8], at: usize, text: usize) {
+    let length = out.len() - text;
+    patch(out, at, length);
+}
+
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+fn low(number: u64) -> u32 {
+    number as u32
+}
+
+fn high(number: u64) -> u32 {
+    low(number >> 32)
+}

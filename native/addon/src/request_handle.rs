@@ -1,0 +1,112 @@
+//! The JavaScript thread's handle of one request.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use neon::prelude::*;
+use neon::types::JsUint8Array;
+use neon::types::buffer::TypedArray;
+use sluice_core::UploadQueue;
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use crate::handler::Exchange;
+
+pub struct RequestHandleInstance {
+    pub exchange: Arc<Exchange>,
+    /// Set for a streamed request body.
+    pub upload: Option<Arc<UploadQueue>>,
+    /// A dispatched request is awaited until it ends, a fetched one while its head or a read is.
+    pub is_dispatched: bool,
+    pub is_awaited: Cell<bool>,
+    /// Set while the body goes into a file.
+    pub pipe: RefCell<Option<CancellationToken>>,
+    /// Aborted, and known only until its file is done with.
+    pub is_aborted: Cell<bool>,
+}
+
+impl RequestHandleInstance {
+    pub fn is_piping(&self) -> bool {
+        self.pipe.borrow().is_some()
+    }
+
+    pub fn stop_pipe(&self) {
+        if let Some(stop) = self.pipe.borrow().as_ref() {
+            stop.cancel();
+        }
+    }
+
+    /// Drops the connection, and every byte held.
+    pub fn abort(&self) {
+        self.exchange.controller.abort();
+        self.exchange.queue.close();
+        self.stop_pipe();
+    }
+}
+
+/// The id that the first argument is.
+pub fn id_argument(cx: &mut FunctionContext<'_>) -> NeonResult<u32> {
+    let number = cx.argument::<JsNumber>(0)?.value(cx);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ids are made as 32 bit words")]
+    Ok(number as u32)
+}
+
+/// `requestHandleAbort(id)`
+pub fn abort(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    let id = id_argument(&mut cx)?;
+    let environment = Environment::get(&mut cx)?;
+    let is_piping = environment.with(id, |request| {
+        request.abort();
+        request.is_aborted.set(true);
+        request.is_piping()
+    });
+    // The caller still awaits the end of a pipe, to close its file.
+    if is_piping == Some(false) {
+        environment.remove(&mut cx, id);
+    }
+    Ok(cx.undefined())
+}
+
+/// `requestHandleCancel(id)`: the body's last reader is gone. A body that is here whole has left its connection
+/// already; dropping any other one drops the connection too, but for a rest that the engine has buffered.
+pub fn cancel(cx: FunctionContext) -> JsResult<JsUndefined> {
+    abort(cx)
+}
+
+/// `requestHandlePause(id)`
+pub fn pause(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    let id = id_argument(&mut cx)?;
+    Environment::get(&mut cx)?.with(id, |request| request.exchange.controller.pause());
+    Ok(cx.undefined())
+}
+
+/// `requestHandleResume(id)`
+pub fn resume(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    let id = id_argument(&mut cx)?;
+    Environment::get(&mut cx)?.with(id, |request| request.exchange.controller.resume());
+    Ok(cx.undefined())
+}
+
+/// `uploadWrite(id, chunk)`: the credit left, in bytes.
+pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
+    let id = id_argument(&mut cx)?;
+    let chunk = cx.argument::<JsUint8Array>(1)?;
+    let bytes = Bytes::copy_from_slice(chunk.as_slice(&cx));
+    let left = Environment::get(&mut cx)?
+        .with(id, |request| request.upload.as_ref().map_or(0, |upload| upload.push(bytes)))
+        .unwrap_or(0);
+    #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
+    Ok(cx.number(left as f64))
+}
+
+/// `uploadEnd(id)`
+pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    let id = id_argument(&mut cx)?;
+    Environment::get(&mut cx)?.with(id, |request| {
+        if let Some(upload) = &request.upload {
+            upload.finish();
+        }
+    });
+    Ok(cx.undefined())
+}

@@ -1,0 +1,327 @@
+//! The bounded store between the socket and the reader of one response.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use tokio::sync::Notify;
+
+use crate::credit::{ByteCredit, ByteGauge};
+use crate::error::CoreError;
+use crate::pause::{PauseReason, PauseState};
+
+/// How a body ended: trailers (often empty) or exactly one error.
+pub type BodyEnd = Result<HeaderMap, CoreError>;
+
+/// What a reader finds after it took bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadState {
+    /// More bytes are queued.
+    More,
+    /// Nothing is queued, the body goes on.
+    Empty,
+    /// Everything was read and the body ended well.
+    Ended,
+    /// Everything was read and the body failed.
+    Failed,
+}
+
+/// Holds at most its window and one frame, and before the first demand one frame.
+///
+/// The runtime's thread pushes, one reader takes. A full queue pauses its response with [`PauseReason::QueueFull`];
+/// draining below half clears that reason and no other.
+#[derive(Debug)]
+pub struct BodyQueue {
+    state: Mutex<State>,
+    pause: Arc<PauseState>,
+    gauge: Arc<ByteGauge>,
+    /// For readers on the runtime; a reader outside is told by the result of `push` and `finish`.
+    ready: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    frames: VecDeque<Bytes>,
+    credit: ByteCredit,
+    is_demanded: bool,
+    is_reader_waiting: bool,
+    is_closed: bool,
+    end: Option<BodyEnd>,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        if self.is_demanded { self.credit.is_spent() } else { self.credit.held() > 0 }
+    }
+
+    fn read_state(&self) -> ReadState {
+        match (&self.end, self.frames.is_empty()) {
+            (_, false) => ReadState::More,
+            (None, true) => ReadState::Empty,
+            (Some(Ok(_)), true) => ReadState::Ended,
+            (Some(Err(_)), true) => ReadState::Failed,
+        }
+    }
+}
+
+impl BodyQueue {
+    pub fn new(window: usize, pause: Arc<PauseState>, gauge: Arc<ByteGauge>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                frames: VecDeque::new(),
+                credit: ByteCredit::new(window),
+                is_demanded: false,
+                is_reader_waiting: false,
+                is_closed: false,
+                end: None,
+            }),
+            pause,
+            gauge,
+            ready: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a frame; true when a waiting reader outside the runtime must be told.
+    pub fn push(&self, frame: Bytes) -> bool {
+        let mut state = self.lock();
+        if state.is_closed || frame.is_empty() {
+            return false;
+        }
+        self.gauge.add(frame.len());
+        state.credit.take(frame.len());
+        state.frames.push_back(frame);
+        if state.is_full() {
+            self.pause.pause(PauseReason::QueueFull);
+        }
+        self.ready.notify_one();
+        std::mem::take(&mut state.is_reader_waiting)
+    }
+
+    /// Ends the body; true when a waiting reader outside the runtime must be told. The first end counts.
+    pub fn finish(&self, end: BodyEnd) -> bool {
+        let mut state = self.lock();
+        if state.end.is_some() || state.is_closed {
+            return false;
+        }
+        state.end = Some(end);
+        self.ready.notify_one();
+        std::mem::take(&mut state.is_reader_waiting)
+    }
+
+    /// The first pull: from now on the window fills.
+    pub fn demand(&self) {
+        let mut state = self.lock();
+        self.demand_locked(&mut state);
+    }
+
+    fn demand_locked(&self, state: &mut State) {
+        if !state.is_demanded {
+            state.is_demanded = true;
+            if !state.is_full() {
+                self.pause.resume(PauseReason::QueueFull);
+            }
+        }
+    }
+
+    fn give_back(&self, state: &mut State, bytes: usize) {
+        state.credit.give_back(bytes);
+        self.gauge.subtract(bytes);
+        if state.is_demanded && state.credit.is_below_half() {
+            self.pause.resume(PauseReason::QueueFull);
+        }
+    }
+
+    /// Copies into `target` what is queued. A read that finds nothing arms one notice from `push` or `finish`.
+    pub fn read(&self, target: &mut [u8]) -> (usize, ReadState) {
+        let mut state = self.lock();
+        self.demand_locked(&mut state);
+        let mut copied = 0;
+        while copied < target.len() {
+            let Some(frame) = state.frames.front_mut() else { break };
+            let count = frame.len().min(target.len() - copied);
+            target[copied..copied + count].copy_from_slice(&frame[..count]);
+            frame.advance(count);
+            copied += count;
+            if frame.is_empty() {
+                state.frames.pop_front();
+            }
+        }
+        if copied > 0 {
+            self.give_back(&mut state, copied);
+        }
+        let read_state = state.read_state();
+        state.is_reader_waiting = copied == 0 && read_state == ReadState::Empty;
+        (copied, read_state)
+    }
+
+    /// Bytes that a read would find now. With none, arms one notice as [`BodyQueue::read`] does.
+    pub fn poll_len(&self) -> (usize, ReadState) {
+        let mut state = self.lock();
+        self.demand_locked(&mut state);
+        let read_state = state.read_state();
+        state.is_reader_waiting = read_state == ReadState::Empty;
+        (state.credit.held(), read_state)
+    }
+
+    /// Takes every queued frame for a sink on the runtime. Their bytes count as held until
+    /// [`BodyQueue::release`] gives them back.
+    pub fn take_frames(&self) -> (Vec<Bytes>, ReadState) {
+        let mut state = self.lock();
+        self.demand_locked(&mut state);
+        let frames: Vec<Bytes> = state.frames.drain(..).collect();
+        (frames, state.read_state())
+    }
+
+    /// Gives back the credit of frames that were taken. A sink writes one batch while the next arrives, so it
+    /// lifts the gate as soon as there is room; waking the loop costs it nothing.
+    pub fn release(&self, bytes: usize) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        self.give_back(&mut state, bytes);
+        if !state.is_full() {
+            self.pause.resume(PauseReason::QueueFull);
+        }
+    }
+
+    /// Resolves when a frame or the end may have come. For a single reader on the runtime.
+    pub async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// The end, once: what [`ReadState::Ended`] and [`ReadState::Failed`] stand for.
+    pub fn take_end(&self) -> Option<BodyEnd> {
+        self.lock().end.take()
+    }
+
+    /// Whether all the rest is here: nothing more will come from the socket.
+    pub fn is_complete(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    pub fn held(&self) -> usize {
+        self.lock().credit.held()
+    }
+
+    /// Nobody will read any more: drops what is held and takes nothing further.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        state.is_closed = true;
+        state.frames.clear();
+        let held = state.credit.held();
+        state.credit.give_back(held);
+        self.gauge.subtract(held);
+        state.is_reader_waiting = false;
+        self.ready.notify_one();
+    }
+}
+
+impl Drop for BodyQueue {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(window: usize) -> (BodyQueue, Arc<PauseState>, Arc<ByteGauge>) {
+        let pause = Arc::new(PauseState::new());
+        let gauge = Arc::new(ByteGauge::default());
+        (BodyQueue::new(window, Arc::clone(&pause), Arc::clone(&gauge)), pause, gauge)
+    }
+
+    #[test]
+    fn takes_one_frame_before_the_first_demand() {
+        let (queue, pause, _) = queue(1000);
+        queue.push(Bytes::from_static(b"abc"));
+        assert!(pause.is_paused());
+        queue.demand();
+        assert!(!pause.is_paused());
+    }
+
+    #[test]
+    fn pauses_at_the_window_and_resumes_below_half() {
+        let (queue, pause, gauge) = queue(10);
+        queue.demand();
+        queue.push(Bytes::from_static(b"0123456"));
+        assert!(!pause.is_paused());
+        queue.push(Bytes::from_static(b"789ab"));
+        assert!(pause.is_paused_by(PauseReason::QueueFull));
+        assert_eq!(gauge.held(), 12);
+        let mut target = [0; 7];
+        assert_eq!(queue.read(&mut target), (7, ReadState::More));
+        assert!(pause.is_paused(), "five bytes are half of the window, not less");
+        assert_eq!(queue.read(&mut target[..1]), (1, ReadState::More));
+        assert!(!pause.is_paused());
+        assert_eq!(gauge.held(), 4);
+    }
+
+    #[test]
+    fn draining_leaves_the_consumers_pause_alone() {
+        let (queue, pause, _) = queue(4);
+        queue.demand();
+        queue.push(Bytes::from_static(b"0123"));
+        pause.pause(PauseReason::Consumer);
+        queue.read(&mut [0; 16]);
+        assert!(pause.is_paused_by(PauseReason::Consumer));
+        assert!(!pause.is_paused_by(PauseReason::QueueFull));
+    }
+
+    #[test]
+    fn tells_a_waiting_reader_once() {
+        let (queue, ..) = queue(100);
+        assert_eq!(queue.read(&mut [0; 4]), (0, ReadState::Empty));
+        assert!(queue.push(Bytes::from_static(b"a")));
+        assert!(!queue.push(Bytes::from_static(b"b")));
+        assert_eq!(queue.read(&mut [0; 4]), (2, ReadState::Empty));
+        assert!(!queue.finish(Ok(HeaderMap::new())), "a read that found bytes arms nothing");
+        assert_eq!(queue.read(&mut [0; 4]), (0, ReadState::Ended));
+    }
+
+    #[test]
+    fn delivers_what_came_before_an_error_and_only_the_first_end() {
+        let (queue, ..) = queue(100);
+        queue.push(Bytes::from_static(b"abc"));
+        queue.finish(Err(CoreError::BodyTimeout));
+        queue.finish(Ok(HeaderMap::new()));
+        let mut target = [0; 8];
+        assert_eq!(queue.read(&mut target), (3, ReadState::Failed));
+        assert!(matches!(queue.take_end(), Some(Err(CoreError::BodyTimeout))));
+    }
+
+    #[test]
+    fn close_and_drop_give_every_byte_back() {
+        let (queue, _, gauge) = queue(100);
+        queue.push(Bytes::from_static(b"abcdef"));
+        queue.close();
+        assert_eq!(gauge.held(), 0);
+        queue.push(Bytes::from_static(b"later"));
+        drop(queue);
+        assert_eq!(gauge.held(), 0);
+    }
+
+    #[test]
+    fn frames_taken_by_a_sink_count_until_they_are_released() {
+        let (queue, pause, gauge) = queue(4);
+        queue.demand();
+        queue.push(Bytes::from_static(b"01234567"));
+        let (frames, state) = queue.take_frames();
+        assert_eq!((frames.len(), state), (1, ReadState::Empty));
+        assert!(pause.is_paused());
+        assert_eq!(gauge.held(), 8);
+        queue.release(8);
+        assert!(!pause.is_paused());
+        assert_eq!(gauge.held(), 0);
+    }
+}

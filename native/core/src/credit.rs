@@ -1,0 +1,86 @@
+//! Byte counts that bound memory.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Credit of one queue: how many bytes it may still take before its source must stop.
+///
+/// The last take may overdraw it by one frame, because a frame is never split to fit.
+#[derive(Debug, Clone)]
+pub struct ByteCredit {
+    window: usize,
+    held: usize,
+}
+
+impl ByteCredit {
+    pub fn new(window: usize) -> Self {
+        Self { window: window.max(1), held: 0 }
+    }
+
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    pub fn take(&mut self, bytes: usize) {
+        self.held = self.held.saturating_add(bytes);
+    }
+
+    pub fn give_back(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.held, "more credit given back than taken");
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    pub fn is_spent(&self) -> bool {
+        self.held >= self.window
+    }
+
+    /// Below half of the window: the hysteresis that keeps a full queue from waking its source for every read.
+    pub fn is_below_half(&self) -> bool {
+        self.held < self.window.div_ceil(2)
+    }
+
+    /// Bytes left, negative when overdrawn.
+    pub fn left(&self) -> i64 {
+        i64::try_from(self.window).unwrap_or(i64::MAX) - i64::try_from(self.held).unwrap_or(i64::MAX)
+    }
+}
+
+/// Bytes that all bodies of one agent hold now.
+#[derive(Debug, Default)]
+pub struct ByteGauge(AtomicUsize);
+
+impl ByteGauge {
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_spent_at_the_window_and_below_half_after_half_is_given_back() {
+        let mut credit = ByteCredit::new(100);
+        credit.take(99);
+        assert!(!credit.is_spent());
+        credit.take(50);
+        assert!(credit.is_spent());
+        assert_eq!(credit.left(), -49);
+        credit.give_back(99);
+        assert!(!credit.is_below_half());
+        credit.give_back(1);
+        assert!(credit.is_below_half());
+    }
+}

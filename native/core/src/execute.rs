@@ -1,0 +1,263 @@
+//! One request from the wire to its handler.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http::HeaderMap;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::RequestController;
+use crate::error::CoreError;
+use crate::handler::DispatchHandler;
+use crate::pause::PauseState;
+use crate::request::DispatchOptions;
+use crate::response::ResponseStart;
+use crate::transport::{Transport, WireRequest};
+use crate::upload::{UploadBody, UploadProgress};
+
+/// A body of known length up to this goes to the handler with its head, if it is there already.
+const COMPLETE_BODY: u64 = 16 * 1024;
+/// A body of unknown length is asked for its next frame, before there is demand, only while it is smaller than this:
+/// below one socket read (8 KiB at first), so that a large body stops after the read that brought its head.
+const COMPLETE_UNSIZED_BODY: usize = 4 * 1024;
+
+/// Runs one request to its end. The handler gets its calls in order and exactly one of end and error; a panic below
+/// becomes that error.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection without a word to the handler.
+pub async fn execute_request<T: Transport, H: DispatchHandler>(
+    transport: &T,
+    options: DispatchOptions,
+    controller: &RequestController,
+    destroyed: &CancellationToken,
+    mut handler: H,
+) {
+    let total = options.timeout;
+    let outcome = {
+        let run = AssertUnwindSafe(run(transport, options, controller, &mut handler)).catch_unwind();
+        tokio::select! {
+            biased;
+            () = controller.aborted() => Err(CoreError::RequestAborted),
+            () = destroyed.cancelled() => Err(CoreError::ClientDestroyed),
+            () = elapsed(total) => Err(CoreError::TotalTimeout { timeout_ms: total.unwrap_or_default().as_millis() }),
+            outcome = run => outcome.unwrap_or_else(|panic| Err(CoreError::Internal(panic_text(panic.as_ref())))),
+        }
+    };
+    if let Err(error) = outcome {
+        handler.on_response_error(error).await;
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}
+
+async fn elapsed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn run<T: Transport, H: DispatchHandler>(
+    transport: &T,
+    options: DispatchOptions,
+    controller: &RequestController,
+    handler: &mut H,
+) -> Result<(), CoreError> {
+    let DispatchOptions { origin, method, target, headers, body, headers_timeout, body_timeout, .. } = options;
+    let (body, progress) = UploadBody::new(body);
+    let upload = StopUpload(&progress);
+    let response = tokio::select! {
+        biased;
+        response = transport.send(WireRequest { origin, method, target, headers, body }) => response?,
+        () = silent_server(&progress, headers_timeout) => return Err(CoreError::HeadersTimeout),
+    };
+    let (mut parts, mut body) = response.into_parts();
+    if header_bytes(&parts.headers) >= options.max_header_size {
+        return Err(CoreError::HeadersOverflow);
+    }
+    let start = ResponseStart {
+        status: parts.status.as_u16(),
+        reason: reason_phrase(&mut parts),
+        headers: parts.headers,
+        version: parts.version,
+        content_length: body.size_hint().exact(),
+    };
+
+    let mut size = SizeLimit { left: options.max_response_size };
+    let prefetched = prefetch(&mut body).await;
+    size.count(prefetched.data.len())?;
+    if let Some(Ok(trailers)) = prefetched.end {
+        handler.on_response_complete(start, prefetched.data, trailers).await;
+        drop(upload);
+        return Ok(());
+    }
+    handler.on_response_start(start).await;
+    if !prefetched.data.is_empty() {
+        handler.on_response_data(prefetched.data).await;
+    }
+    if let Some(Err(error)) = prefetched.end {
+        return Err(error);
+    }
+
+    let mut trailers = HeaderMap::new();
+    loop {
+        controller.pause_state().wait_if_paused().await;
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = silent_body(controller.pause_state(), body_timeout) => return Err(CoreError::BodyTimeout),
+        };
+        match frame.transpose()?.map(http_body::Frame::into_data) {
+            Some(Ok(data)) if data.is_empty() => {}
+            Some(Ok(data)) => {
+                size.count(data.len())?;
+                handler.on_response_data(data).await;
+            }
+            Some(Err(frame)) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+            None => {
+                // The end waits behind a pause as the data does.
+                controller.pause_state().wait_if_paused().await;
+                handler.on_response_end(trailers).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// An upload still under way when the response has ended goes no further, as in undici.
+struct StopUpload<'a>(&'a UploadProgress);
+
+impl Drop for StopUpload<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Resolves `limit` after the upload has left: undici's headersTimeout does not run while the request is written.
+async fn silent_server(progress: &UploadProgress, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    progress.finished().await;
+    sleep(limit).await;
+}
+
+/// Resolves after `limit` without a frame in which the gate was open all the time.
+async fn silent_body(pause: &PauseState, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        pause.wait_if_paused().await;
+        let resumes = pause.resumes();
+        sleep(limit).await;
+        if !pause.is_paused() && pause.resumes() == resumes {
+            return;
+        }
+    }
+}
+
+struct SizeLimit {
+    left: Option<u64>,
+}
+
+impl SizeLimit {
+    fn count(&mut self, bytes: usize) -> Result<(), CoreError> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(bytes as u64).ok_or(CoreError::ResponseExceededMaxSize)?;
+        }
+        Ok(())
+    }
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// hyper keeps the phrase only where it differs from the canonical one.
+fn reason_phrase(parts: &mut http::response::Parts) -> Bytes {
+    if parts.version >= http::Version::HTTP_2 {
+        return Bytes::new();
+    }
+    match parts.extensions.remove::<hyper::ext::ReasonPhrase>() {
+        Some(phrase) => phrase.into(),
+        None => Bytes::from_static(parts.status.canonical_reason().unwrap_or_default().as_bytes()),
+    }
+}
+
+/// What came with the head.
+struct Prefetched {
+    data: Bytes,
+    end: Option<Result<HeaderMap, CoreError>>,
+}
+
+/// Takes what is there without waiting for the server.
+async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &mut B) -> Prefetched {
+    let mut frames: Vec<Bytes> = Vec::new();
+    let mut held = 0;
+    let mut trailers = HeaderMap::new();
+    let mut has_yielded = false;
+    let end = loop {
+        if body.is_end_stream() {
+            break Some(Ok(trailers));
+        }
+        let wanted = match body.size_hint().exact() {
+            Some(left) => left + held as u64 <= COMPLETE_BODY || frames.is_empty(),
+            None => held < COMPLETE_UNSIZED_BODY,
+        };
+        if !wanted {
+            break None;
+        }
+        match body.frame().now_or_never() {
+            Some(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => {
+                    held += data.len();
+                    frames.push(data);
+                }
+                Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+            },
+            Some(Some(Err(error))) => break Some(Err(error)),
+            Some(None) => break Some(Ok(trailers)),
+            // The connection's task moves the bytes it already has only when it runs again.
+            None if !has_yielded => {
+                has_yielded = true;
+                run_others().await;
+            }
+            None => break None,
+        }
+    };
+    Prefetched { data: join(frames), end }
+}
+
+fn join(mut frames: Vec<Bytes>) -> Bytes {
+    match frames.len() {
+        0 => Bytes::new(),
+        1 => frames.swap_remove(0),
+        _ => {
+            let mut joined = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+            frames.iter().for_each(|frame| joined.extend_from_slice(frame));
+            joined.freeze()
+        }
+    }
+}
+
+/// Lets every task that is ready run once. tokio's `yield_now` would ask the operating system for events first.
+async fn run_others() {
+    let mut has_run = false;
+    let others = std::future::poll_fn(|cx| {
+        if has_run {
+            return Poll::Ready(());
+        }
+        has_run = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    pin!(others).await;
+}

@@ -1,0 +1,368 @@
+//! The request body on its way to the socket.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+
+use crate::credit::{ByteCredit, ByteGauge};
+use crate::request::RequestBody;
+
+/// A sized body goes out in slices of this many bytes, so that progress can be seen: hyper asks for the next one
+/// only as the socket drains.
+const SLICE: usize = 64 * 1024;
+
+/// Why a request body stopped; travels through the engine's error chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    #[error("the request body is not as long as its content-length")]
+    LengthMismatch,
+    #[error("the source of the request body failed")]
+    Source,
+    #[error("the response ended before the upload")]
+    ResponseEnded,
+}
+
+type CreditListener = Box<dyn Fn() + Send + Sync>;
+
+/// Chunks of a streamed upload between their source and the socket; bounded by credit.
+pub struct UploadQueue {
+    state: Mutex<QueueState>,
+    gauge: Arc<ByteGauge>,
+    /// Told once when a source that ran out of credit may go on. Any thread.
+    on_credit: CreditListener,
+}
+
+struct QueueState {
+    frames: VecDeque<Bytes>,
+    credit: ByteCredit,
+    end: Option<Result<(), UploadError>>,
+    is_source_waiting: bool,
+    is_closed: bool,
+    reader: Option<Waker>,
+}
+
+impl std::fmt::Debug for UploadQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UploadQueue").field("held", &self.lock().credit.held()).finish_non_exhaustive()
+    }
+}
+
+impl UploadQueue {
+    pub fn new(window: usize, gauge: Arc<ByteGauge>, on_credit: CreditListener) -> Self {
+        Self {
+            state: Mutex::new(QueueState {
+                frames: VecDeque::new(),
+                credit: ByteCredit::new(window),
+                end: None,
+                is_source_waiting: false,
+                is_closed: false,
+                reader: None,
+            }),
+            gauge,
+            on_credit,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a chunk and returns the credit left, in bytes. At zero or less the source waits for its listener.
+    pub fn push(&self, chunk: Bytes) -> i64 {
+        let mut state = self.lock();
+        if state.is_closed || state.end.is_some() {
+            return 0;
+        }
+        self.gauge.add(chunk.len());
+        state.credit.take(chunk.len());
+        state.frames.push_back(chunk);
+        let left = state.credit.left();
+        state.is_source_waiting = left <= 0;
+        wake(&mut state);
+        left
+    }
+
+    pub fn finish(&self) {
+        self.end(Ok(()));
+    }
+
+    /// Fails the upload; the connection is dropped.
+    pub fn fail(&self, error: UploadError) {
+        self.end(Err(error));
+    }
+
+    fn end(&self, end: Result<(), UploadError>) {
+        let mut state = self.lock();
+        state.end.get_or_insert(end);
+        wake(&mut state);
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+        let mut state = self.lock();
+        if let Some(Err(error)) = state.end {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(frame) = state.frames.pop_front() {
+            state.credit.give_back(frame.len());
+            self.gauge.subtract(frame.len());
+            let tell = state.is_source_waiting && state.credit.is_below_half();
+            if tell {
+                state.is_source_waiting = false;
+            }
+            drop(state);
+            if tell {
+                (self.on_credit)();
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if state.end.is_some() {
+            return Poll::Ready(None);
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_drained(&self) -> bool {
+        let state = self.lock();
+        state.frames.is_empty() && state.end == Some(Ok(()))
+    }
+
+    /// The socket takes no more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.frames.clear();
+        let held = state.credit.held();
+        state.credit.give_back(held);
+        self.gauge.subtract(held);
+    }
+}
+
+impl Drop for UploadQueue {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn wake(state: &mut QueueState) {
+    if let Some(reader) = state.reader.take() {
+        reader.wake();
+    }
+}
+
+/// What the rest of a request knows of its upload.
+#[derive(Debug, Default)]
+pub struct UploadProgress {
+    is_finished: AtomicBool,
+    is_stopped: AtomicBool,
+    finished: Notify,
+    body: Mutex<Option<Waker>>,
+}
+
+impl UploadProgress {
+    /// Resolves when the engine has taken the whole body. Cancel safe.
+    pub async fn finished(&self) {
+        while !self.is_finished.load(Ordering::Acquire) {
+            let finished = self.finished.notified();
+            tokio::pin!(finished);
+            finished.as_mut().enable();
+            if self.is_finished.load(Ordering::Acquire) {
+                return;
+            }
+            finished.await;
+        }
+    }
+
+    fn finish(&self) {
+        self.is_finished.store(true, Ordering::Release);
+        self.finished.notify_waiters();
+    }
+
+    /// The response is complete: an upload still under way ends here, and its connection with it.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+        if let Some(waker) = self.body.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The body handed to the engine: counts against the announced length, which hyper does not.
+#[derive(Debug)]
+pub struct UploadBody {
+    source: Source,
+    left: Option<u64>,
+    progress: Arc<UploadProgress>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Bytes(Bytes),
+    Queue(Arc<UploadQueue>),
+}
+
+impl UploadBody {
+    /// `None` for an empty body, which needs no polling.
+    pub fn new(body: RequestBody) -> (Option<Self>, Arc<UploadProgress>) {
+        let progress = Arc::new(UploadProgress::default());
+        let (source, left) = match body {
+            RequestBody::Empty => {
+                progress.finish();
+                return (None, progress);
+            }
+            RequestBody::Bytes(bytes) => {
+                let length = bytes.len() as u64;
+                (Source::Bytes(bytes), Some(length))
+            }
+            RequestBody::Stream { queue, length } => (Source::Queue(queue), length),
+        };
+        (Some(Self { source, left, progress: Arc::clone(&progress) }), progress)
+    }
+
+    fn count(&mut self, frame: Bytes) -> Result<Bytes, UploadError> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(frame.len() as u64).ok_or(UploadError::LengthMismatch)?;
+        }
+        Ok(frame)
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let this = self.get_mut();
+        if this.progress.is_stopped.load(Ordering::Acquire) {
+            return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
+        }
+        let next = match &mut this.source {
+            Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Bytes(bytes) => Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(SLICE))))),
+            Source::Queue(queue) => queue.poll_next(cx),
+        };
+        match next {
+            Poll::Ready(Some(Ok(frame))) => {
+                let counted = this.count(frame);
+                if this.is_end_stream() {
+                    this.progress.finish();
+                }
+                Poll::Ready(Some(counted.map(Frame::data)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready(None) if this.left.is_some_and(|left| left > 0) => {
+                Poll::Ready(Some(Err(UploadError::LengthMismatch)))
+            }
+            Poll::Ready(None) => {
+                this.progress.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                *this.progress.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+                if this.progress.is_stopped.load(Ordering::Acquire) {
+                    return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.is_empty(),
+            // With a length announced, one more poll tells a source that yields too much.
+            Source::Queue(queue) => self.left.is_none_or(|left| left == 0) && queue.is_drained(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+impl Drop for UploadBody {
+    fn drop(&mut self) {
+        if let Source::Queue(queue) = &self.source {
+            queue.close();
+        }
+        // An engine that dropped the body reads the response now, whatever became of the upload.
+        self.progress.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+    use std::sync::atomic::AtomicUsize;
+
+    fn stream(window: usize, length: Option<u64>) -> (UploadBody, Arc<UploadQueue>, Arc<AtomicUsize>) {
+        let told = Arc::new(AtomicUsize::new(0));
+        let listener = Arc::clone(&told);
+        let queue = Arc::new(UploadQueue::new(
+            window,
+            Arc::default(),
+            Box::new(move || {
+                listener.fetch_add(1, Ordering::SeqCst);
+            }),
+        ));
+        let (body, _) = UploadBody::new(RequestBody::Stream { queue: Arc::clone(&queue), length });
+        (body.unwrap(), queue, told)
+    }
+
+    #[tokio::test]
+    async fn a_source_without_credit_is_told_once_when_half_is_free() {
+        let (mut body, queue, told) = stream(10, None);
+        assert_eq!(queue.push(Bytes::from_static(b"012345")), 4);
+        assert_eq!(queue.push(Bytes::from_static(b"6789")), 0);
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_short_and_a_long_source_are_length_mismatches() {
+        let (mut body, queue, _) = stream(100, Some(4));
+        queue.push(Bytes::from_static(b"abc"));
+        queue.finish();
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::LengthMismatch);
+
+        let (mut body, queue, _) = stream(100, Some(4));
+        queue.push(Bytes::from_static(b"abcde"));
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::LengthMismatch);
+    }
+
+    #[tokio::test]
+    async fn a_sized_body_goes_out_in_slices_and_then_is_finished() {
+        let (body, progress) = UploadBody::new(RequestBody::Bytes(Bytes::from(vec![1; SLICE + 1])));
+        let mut body = body.unwrap();
+        assert_eq!(body.size_hint().exact(), Some(SLICE as u64 + 1));
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), SLICE);
+        assert!(progress.finished().now_or_never().is_none());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
+        progress.finished().await;
+        assert!(body.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn stop_ends_an_upload_that_waits_for_its_source() {
+        let (body, progress) = {
+            let queue = Arc::new(UploadQueue::new(10, Arc::default(), Box::new(|| {})));
+            UploadBody::new(RequestBody::Stream { queue, length: None })
+        };
+        let mut body = body.unwrap();
+        let waiting = tokio::spawn(async move { body.frame().await.unwrap().unwrap_err() });
+        tokio::task::yield_now().await;
+        progress.stop();
+        assert_eq!(waiting.await.unwrap(), UploadError::ResponseEnded);
+    }
+}

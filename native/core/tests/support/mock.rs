@@ -1,0 +1,121 @@
+//! An engine without sockets, for tests under tokio's paused clock.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use sluice_core::transport::{Transport, WireRequest};
+use sluice_core::{Agent, AgentConfig, CoreError, DispatchOptions, HeaderMap, Method, Origin};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+type Head = Result<http::Response<MockBody>, CoreError>;
+
+/// Gives every request to the test, which answers when it likes.
+#[derive(Debug)]
+pub struct MockTransport {
+    requests: mpsc::UnboundedSender<MockRequest>,
+}
+
+#[derive(Debug)]
+pub struct MockRequest {
+    pub wire: WireRequest,
+    head: oneshot::Sender<Head>,
+}
+
+/// The server's end of a mock body.
+#[derive(Debug)]
+pub struct MockServer {
+    frames: mpsc::UnboundedSender<Result<Frame<Bytes>, CoreError>>,
+    polls: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+pub struct MockBody {
+    frames: mpsc::UnboundedReceiver<Result<Frame<Bytes>, CoreError>>,
+    polls: Arc<AtomicUsize>,
+}
+
+/// An agent on a mock engine, and the requests that reach it.
+pub fn mock_agent() -> (Agent<MockTransport>, mpsc::UnboundedReceiver<MockRequest>) {
+    let (requests, receiver) = mpsc::unbounded_channel();
+    (Agent::with_transport(AgentConfig::default(), Handle::current(), MockTransport { requests }), receiver)
+}
+
+/// Without any limit.
+pub fn mock_get() -> DispatchOptions {
+    let origin = Origin::parse("http://mock.test").unwrap();
+    DispatchOptions {
+        headers_timeout: None,
+        body_timeout: None,
+        ..DispatchOptions::new(origin, Method::GET, "/")
+    }
+}
+
+impl MockRequest {
+    /// Answers 200 with a body of unknown length.
+    pub fn respond(self) -> MockServer {
+        self.respond_with(|server| server)
+    }
+
+    /// Answers 200; `prepare` sees the body's other end before the client does.
+    pub fn respond_with(self, prepare: impl FnOnce(MockServer) -> MockServer) -> MockServer {
+        let (frames, receiver) = mpsc::unbounded_channel();
+        let polls = Arc::new(AtomicUsize::new(0));
+        let server = prepare(MockServer { frames, polls: Arc::clone(&polls) });
+        assert!(self.head.send(Ok(http::Response::new(body))).is_ok(), "the client has gone");
+        server
+    }
+
+    /// Resolves when the client has gone.
+    pub async fn dropped(mut self) {
+        self.head.closed().await;
+    }
+}
+
+impl MockServer {
+    pub fn send(&self, bytes: impl Into<Bytes>) {
+        let _ = self.frames.send(Ok(Frame::data(bytes.into())));
+    }
+
+    pub fn send_trailers(&self, trailers: HeaderMap) {
+        let _ = self.frames.send(Ok(Frame::trailers(trailers)));
+    }
+
+    pub fn fail(&self, error: CoreError) {
+        let _ = self.frames.send(Err(error));
+    }
+
+    /// How often the body was asked for a frame.
+    pub fn polls(&self) -> usize {
+        self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the client has dropped the body.
+    pub async fn dropped(&self) {
+        self.frames.closed().await;
+    }
+}
+
+impl Transport for MockTransport {
+    type Body = MockBody;
+
+    async fn send(&self, wire: WireRequest) -> Head {
+        let (head, answer) = oneshot::channel();
+        let _ = self.requests.send(MockRequest { wire, head });
+        answer.await.expect("the test answers or holds the request")
+    }
+}
+
+impl Body for MockBody {
+    type Data = Bytes;
+    type Error = CoreError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        self.frames.poll_recv(cx)
+    }
+}

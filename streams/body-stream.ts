@@ -1,0 +1,91 @@
+/**
+ * A native source as a WHATWG byte stream (Streams §4.7): high-water mark 0, so that nothing is read before somebody
+ * asks; default reads get one fresh chunk, BYOB reads are filled by Rust in the caller's own view.
+ */
+import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
+import type { NativeSource } from './native-source.ts'
+
+/** An implementation's constructor of readable streams. */
+export type ReadableStreamConstructor = new (
+  source: UnderlyingByteSource,
+  strategy?: { highWaterMark?: number },
+) => unknown
+
+/** What the rest of the library knows of a body stream it made. */
+export interface BodyStreamState {
+  readonly source: NativeSource
+  readonly controller: ReadableByteStreamController
+  /** Read from or cancelled, as Streams §4.9 has it. */
+  isDisturbed: boolean
+}
+
+const states = new WeakMap<object, BodyStreamState>()
+
+/** The state of a stream made by {@link createBodyStream}. */
+export function bodyStreamState(stream: object): BodyStreamState | undefined {
+  return states.get(stream)
+}
+
+class BodyUnderlyingSource implements BodyStreamState {
+  readonly type = 'bytes'
+  readonly source: NativeSource
+  controller!: ReadableByteStreamController
+  isDisturbed = false
+
+  constructor(source: NativeSource) {
+    this.source = source
+  }
+
+  start(controller: ReadableByteStreamController): void {
+    this.controller = controller
+  }
+
+  pull(controller: ReadableByteStreamController): void | Promise<void> {
+    this.isDisturbed = true
+    if (this.fill(controller)) return
+    return this.source.ready().then(() => {
+      // A readable notice always has bytes, an end or a failure behind it.
+      this.fill(controller)
+    })
+  }
+
+  cancel(reason: unknown): void {
+    this.isDisturbed = true
+    this.source.cancel(reason)
+  }
+
+  /** Gives one read what there is; false when there is nothing yet. */
+  private fill(controller: ReadableByteStreamController): boolean {
+    const { source } = this
+    const request = controller.byobRequest
+    if (request === null || request === undefined) {
+      const chunk = source.pull()
+      if (chunk !== null) controller.enqueue(chunk)
+      else if (source.state === 'open') return false
+    } else {
+      const filled = source.pullInto(request.view as Uint8Array)
+      if (filled > 0) request.respond(filled)
+      else if (source.state === 'open') return false
+    }
+    if (source.state !== 'open') this.finish(controller)
+    return true
+  }
+
+  private finish(controller: ReadableByteStreamController): void {
+    if (this.source.state === 'ended') {
+      controller.close()
+      // A read into the caller's view is answered only by a response, of 0 bytes, after the close (Streams §3.9.5).
+      controller.byobRequest?.respond(0)
+    } else {
+      controller.error(this.source.error)
+    }
+  }
+}
+
+/** A byte stream over `source`, of the given implementation. */
+export function createBodyStream(source: NativeSource, Implementation: ReadableStreamConstructor): ReadableStream {
+  const underlying = new BodyUnderlyingSource(source)
+  const stream = new Implementation(underlying as UnderlyingByteSource, { highWaterMark: 0 }) as ReadableStream
+  states.set(stream, underlying)
+  return stream
+}

@@ -1,0 +1,153 @@
+/**
+ * A response as undici's callbacks: `onRequestStart`, `onResponseStart`, `onResponseData`*, then exactly one of
+ * `onResponseEnd` and `onResponseError` (undici, `lib/core/request.js`). `Delivery` is the gate that every callback
+ * passes; who fills it, a native source or any ReadableStream, is not its business.
+ */
+import { throwLater } from './exchange.ts'
+
+/** Lower-case names; a name seen twice has an array. */
+export type HeaderRecord = Record<string, string | string[]>
+
+/** The controller that a handler is given, as far as the gate needs it. */
+export interface GateController {
+  readonly aborted: boolean
+  readonly paused: boolean
+}
+
+/** undici's new handler shape, structurally. */
+export interface GateHandler<Controller> {
+  onRequestStart?(controller: Controller, context: unknown): void
+  onResponseStarted?(): void
+  onResponseStart?(controller: Controller, status: number, headers: HeaderRecord, statusText?: string): void
+  onResponseData?(controller: Controller, chunk: Buffer): void
+  onResponseEnd?(controller: Controller, trailers: HeaderRecord): void
+  onResponseError?(controller: Controller | null | undefined, error: Error): void
+  onBodySent?(chunk: Uint8Array): void
+  onRequestSent?(): void
+}
+
+/** `waiting` → `started` → `receiving` → `done`. Nothing is delivered before or after. */
+export type DeliveryState = 'waiting' | 'started' | 'receiving' | 'done'
+
+/** Calls one handler, in order, and never again after its end. */
+export class Delivery<Controller extends GateController> {
+  state: DeliveryState = 'waiting'
+  readonly handler: GateHandler<Controller>
+  readonly controller: Controller
+  /** The request is over for the handler and its source must be dropped; with the error it ended with. */
+  onDrop: ((error: unknown) => void) | null = null
+  /** Called once, when the handler has had its last call. */
+  onDone: (() => void) | null = null
+
+  constructor(handler: GateHandler<Controller>, controller: Controller) {
+    this.handler = handler
+    this.controller = controller
+  }
+
+  /** `onRequestStart`; false when the request must not be sent. */
+  start(): boolean {
+    if (this.state !== 'waiting') return false
+    this.state = 'started'
+    try {
+      this.handler.onRequestStart?.(this.controller, null)
+    } catch (error) {
+      this.drop(error)
+    }
+    return this.isOpen()
+  }
+
+  head(status: number, headers: HeaderRecord, statusText: string): void {
+    if (!this.isOpen()) return
+    this.state = 'receiving'
+    try {
+      this.handler.onResponseStarted?.()
+      this.handler.onResponseStart?.(this.controller, status, headers, statusText)
+    } catch (error) {
+      this.drop(error)
+    }
+  }
+
+  /** `chunk` is the handler's to keep. */
+  data(chunk: Buffer): void {
+    if (!this.isOpen() || chunk.byteLength === 0) return
+    try {
+      this.handler.onResponseData?.(this.controller, chunk)
+    } catch (error) {
+      this.drop(error)
+    }
+  }
+
+  /** RetryHandler throws from `onResponseEnd` and expects `onResponseError` with it. */
+  end(trailers: HeaderRecord): void {
+    if (!this.isOpen()) return
+    try {
+      this.handler.onResponseEnd?.(this.controller, trailers)
+    } catch (error) {
+      this.fail(error)
+      return
+    }
+    this.finish()
+  }
+
+  /** Exactly one `onResponseError`. A throw inside it has nobody left to go to. */
+  fail(error: unknown): void {
+    if (!this.isOpen()) return
+    this.finish()
+    try {
+      this.handler.onResponseError?.(this.controller, error as Error)
+    } catch (thrown) {
+      throwLater(thrown)
+    }
+  }
+
+  /** The handler first, synchronously, then the source. */
+  drop(error: unknown): void {
+    if (!this.isOpen()) return
+    const { onDrop } = this
+    this.onDrop = null
+    this.fail(error)
+    onDrop?.(error)
+  }
+
+  isOpen(): boolean {
+    return this.state !== 'done'
+  }
+
+  private finish(): void {
+    this.state = 'done'
+    const { onDone } = this
+    this.onDone = null
+    onDone?.()
+  }
+}
+
+/** `[name, value, …]` as undici's header object; order of first appearance. */
+export function toHeaderRecord(flat: readonly string[]): HeaderRecord {
+  const record: HeaderRecord = {}
+  for (let index = 0; index + 1 < flat.length; index += 2) addHeader(record, flat[index]!, flat[index + 1]!)
+  return record
+}
+
+function addHeader(record: HeaderRecord, name: string, value: string): void {
+  if (name === '__proto__') {
+    addUnsafe(record, name, value)
+    return
+  }
+  const seen = record[name]
+  // An inherited name (`constructor`) is a function or an object, and no header.
+  if (seen === undefined || !Object.hasOwn(record, name)) record[name] = value
+  else if (typeof seen === 'string') record[name] = [seen, value]
+  else seen.push(value)
+}
+
+/** A plain assignment would set the prototype. */
+function addUnsafe(record: HeaderRecord, name: string, value: string): void {
+  const seen = Object.getOwnPropertyDescriptor(record, name)?.value as string | string[] | undefined
+  const next = seen === undefined ? value : Array.isArray(seen) ? [...seen, value] : [seen, value]
+  Object.defineProperty(record, name, { value: next, enumerable: true, configurable: true, writable: true })
+}
+
+/** `[name, value, …]` as Buffers, undici's `rawHeaders` of HTTP/1. */
+export function toRawHeaders(flat: readonly string[]): Buffer[] {
+  return flat.map((text) => Buffer.from(text, 'latin1'))
+}

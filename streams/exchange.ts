@@ -1,0 +1,294 @@
+/**
+ * The crossing between JavaScript and the runtime, batched both ways: the requests of one tick cross in one call, and
+ * the runtime's completions come back in one. The encodings mirror `native/addon/src/{submission,completions}.rs`.
+ */
+import { binding } from '../native/binding.ts'
+import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
+
+/** The head of a response; with `isComplete` also its body and trailers. */
+export interface ResponseHead {
+  status: number
+  /** The reason phrase as sent, latin1; empty on HTTP/2. */
+  statusText: string
+  /** Header names and values in wire order, latin1, separated by NUL; empty without any. */
+  headerText: string
+  isHttp2: boolean
+  isComplete: boolean
+  /** Body bytes announced; `null` when the framing does not say. */
+  contentLength: number | null
+  /** A complete response's body, in memory that is reused after the call: copy it. */
+  body: Uint8Array
+  trailerText: string
+}
+
+/** What happened to one request; calls come on a later tick than its submission and are serial. */
+export interface Receiver {
+  onHead(head: ResponseHead): void
+  /** A read that found nothing would find something now. */
+  onReadable(): void
+  /** The request failed before its head. */
+  onError(info: CoreErrorInfo): void
+  /** A streamed upload may go on. */
+  onUploadReady?(): void
+  /** A pipe to a file ended: bytes written, and the failure of the file if it was that. */
+  onPiped?(written: number, isStopped: boolean, info: CoreErrorInfo | null): void
+}
+
+/** One request, validated. Text is latin1 without NUL. */
+export interface WireRequest {
+  origin: string
+  method: string
+  target: string
+  /** Flat names and values. */
+  headers: string[]
+  body: Uint8Array | null
+  /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked. */
+  upload: { length: number | null } | null
+  /** Keeps the process alive until it ends, not only until its head. */
+  isDispatched: boolean
+  /** Milliseconds, 0 is off; `null` is the agent's own. */
+  headersTimeout: number | null
+  bodyTimeout: number | null
+  timeout: number | null
+  /** Bytes; `null` is the agent's own. */
+  windowBytes: number | null
+  maxResponseSize: number | null
+}
+
+/** A request that waits for its tick's flush. */
+export interface Submission {
+  /** Called just before crossing; `null` sends nothing. */
+  begin(id: number): WireRequest | null
+  receiver: Receiver
+}
+
+const RECORD_WORDS = 12
+const INHERIT = 0xffff_ffff
+const FLAG_DISPATCHED = 1
+const FLAG_BODY_INLINE = 2
+const FLAG_BODY_APART = 4
+const FLAG_BODY_STREAM = 8
+const FLAG_BODY_LENGTH = 16
+/** A larger body is handed over by itself, which saves one copy of it. */
+const INLINE_BODY = 16 * 1024
+
+const COMPLETION_HEAD = 1
+const COMPLETION_READABLE = 2
+const COMPLETION_ERROR = 3
+const COMPLETION_UPLOAD_READY = 4
+const COMPLETION_PIPED = 5
+const FLAG_COMPLETE = 1 << 8
+const FLAG_HTTP2 = 1 << 9
+const FLAG_STOPPED = 1 << 8
+
+/** Larger than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along (16 KiB). */
+const SCRATCH_BYTES = 1024 * 1024
+
+const kEmpty = new Uint8Array(0)
+
+const scratch = Buffer.from(new ArrayBuffer(SCRATCH_BYTES))
+const scratchWords = new Uint32Array(scratch.buffer)
+/** Second results of native calls; see `Word` in the binding. */
+export const words = new Int32Array(1)
+
+const receivers = new Map<number, Receiver>()
+let lastId = 0
+let isOpen = false
+
+function openEnvironment(): void {
+  isOpen = true
+  binding.environmentOpen(scratch, words, onCompletions)
+}
+
+function nextId(): number {
+  do {
+    lastId = (lastId + 1) >>> 0 || 1
+  } while (receivers.has(lastId))
+  return lastId
+}
+
+/** Takes completions of `id` from now on; holds `receiver` strongly. */
+export function watch(id: number, receiver: Receiver): void {
+  receivers.set(id, receiver)
+}
+
+/** Forgets the receiver of `id`. */
+export function unwatch(id: number): void {
+  receivers.delete(id)
+}
+
+/** An error nobody can be handed: surfaces as an uncaught exception, as a throwing event listener's does. */
+export function throwLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
+}
+
+/** The requests of one agent and tick. */
+export class SubmissionBatch {
+  readonly agent: NativeAgent
+  private waiting: { id: number; submission: Submission }[] = []
+  private buffer = Buffer.allocUnsafeSlow(4096)
+  private words = new Uint32Array(this.buffer.buffer)
+  private length = 0
+  private bodies: Uint8Array[] = []
+  private readonly flushBound = (): void => this.flush()
+
+  constructor(agent: NativeAgent) {
+    this.agent = agent
+  }
+
+  /** Queues a request for the end of this microtask turn; returns its id. */
+  add(submission: Submission): number {
+    const id = nextId()
+    receivers.set(id, submission.receiver)
+    if (this.waiting.push({ id, submission }) === 1) queueMicrotask(this.flushBound)
+    return id
+  }
+
+  private flush(): void {
+    if (!isOpen) openEnvironment()
+    // A request added by a callback of `begin` joins this crossing.
+    for (let index = 0; index < this.waiting.length; index++) {
+      const { id, submission } = this.waiting[index]!
+      let request: WireRequest | null = null
+      try {
+        request = submission.begin(id)
+      } catch (error) {
+        throwLater(error)
+      }
+      if (request === null) receivers.delete(id)
+      else this.encode(id, request)
+    }
+    this.waiting = []
+    if (this.length === 0) return
+    const { length, bodies } = this
+    this.length = 0
+    if (bodies.length > 0) this.bodies = []
+    binding.agentDispatch(this.agent, this.buffer, length, bodies)
+  }
+
+  private encode(id: number, request: WireRequest): void {
+    const { headers, body, upload } = request
+    let text = `${request.origin}\0${request.method}\0${request.target}`
+    for (let index = 0; index < headers.length; index++) text += `\0${headers[index]}`
+    const isInline = body !== null && body.byteLength <= INLINE_BODY
+    const bytes = RECORD_WORDS * 4 + text.length + (isInline ? body.byteLength : 0)
+    const size = (bytes + 3) & ~3
+    this.reserve(size)
+    let flags = request.isDispatched ? FLAG_DISPATCHED : 0
+    let length = 0
+    if (upload !== null) {
+      flags |= upload.length === null ? FLAG_BODY_STREAM : FLAG_BODY_STREAM | FLAG_BODY_LENGTH
+      length = upload.length ?? 0
+    } else if (isInline) {
+      flags |= FLAG_BODY_INLINE
+      length = body.byteLength
+    } else if (body !== null) {
+      flags |= FLAG_BODY_APART
+      this.bodies.push(body)
+    }
+    const { buffer, words: out } = this
+    const at = this.length >>> 2
+    out[at] = size >>> 2
+    out[at + 1] = id
+    out[at + 2] = flags
+    out[at + 3] = text.length
+    out[at + 4] = length >>> 0
+    out[at + 5] = Math.floor(length / 0x1_0000_0000)
+    out[at + 6] = limit(request.headersTimeout)
+    out[at + 7] = limit(request.bodyTimeout)
+    out[at + 8] = limit(request.timeout)
+    out[at + 9] = limit(request.windowBytes)
+    out[at + 10] = limit(request.maxResponseSize)
+    out[at + 11] = 0
+    const start = this.length + RECORD_WORDS * 4
+    buffer.latin1Write(text, start)
+    if (isInline) buffer.set(body, start + text.length)
+    this.length += size
+  }
+
+  private reserve(size: number): void {
+    const needed = this.length + size
+    if (needed <= this.buffer.byteLength) return
+    const larger = Buffer.allocUnsafeSlow((Math.max(needed, 2 * this.buffer.byteLength) + 3) & ~3)
+    larger.set(this.buffer.subarray(0, this.length))
+    this.buffer = larger
+    this.words = new Uint32Array(larger.buffer)
+  }
+}
+
+function limit(value: number | null): number {
+  if (value === null || value < 0) return INHERIT
+  return Math.min(Math.ceil(value), INHERIT - 1)
+}
+
+function onCompletions(length: number): void {
+  const end = length >>> 2
+  for (let at = 0; at < end; at += scratchWords[at + 1]!) {
+    const receiver = receivers.get(scratchWords[at + 2]!)
+    if (receiver === undefined) continue
+    try {
+      deliver(receiver, at)
+    } catch (error) {
+      throwLater(error)
+    }
+  }
+}
+
+function deliver(receiver: Receiver, at: number): void {
+  const kind = scratchWords[at]!
+  switch (kind & 0xff) {
+    case COMPLETION_HEAD:
+      if ((kind & FLAG_COMPLETE) !== 0) receivers.delete(scratchWords[at + 2]!)
+      receiver.onHead(decodeHead(kind, at))
+      break
+    case COMPLETION_READABLE:
+      receiver.onReadable()
+      break
+    case COMPLETION_ERROR:
+      receivers.delete(scratchWords[at + 2]!)
+      receiver.onError(decodeError(at + 4, scratchWords[at + 3]!))
+      break
+    case COMPLETION_UPLOAD_READY:
+      receiver.onUploadReady?.()
+      break
+    case COMPLETION_PIPED: {
+      const written = number64(at + 3)
+      const size = scratchWords[at + 5]!
+      receiver.onPiped?.(written, (kind & FLAG_STOPPED) !== 0, size === 0 ? null : decodeError(at + 6, size))
+      break
+    }
+  }
+}
+
+function number64(at: number): number {
+  return scratchWords[at]! + scratchWords[at + 1]! * 0x1_0000_0000
+}
+
+function decodeError(at: number, size: number): CoreErrorInfo {
+  return JSON.parse(scratch.latin1Slice(at << 2, (at << 2) + size)) as CoreErrorInfo
+}
+
+function decodeHead(kind: number, at: number): ResponseHead {
+  const reason = (at + 10) << 2
+  const headers = reason + scratchWords[at + 4]!
+  const body = headers + scratchWords[at + 5]!
+  const trailers = body + scratchWords[at + 6]!
+  const isLengthKnown = scratchWords[at + 9] !== INHERIT
+  return {
+    status: scratchWords[at + 3]!,
+    statusText: scratch.latin1Slice(reason, headers),
+    headerText: scratch.latin1Slice(headers, body),
+    isHttp2: (kind & FLAG_HTTP2) !== 0,
+    isComplete: (kind & FLAG_COMPLETE) !== 0,
+    contentLength: isLengthKnown ? number64(at + 8) : null,
+    body: body === trailers ? kEmpty : scratch.subarray(body, trailers),
+    trailerText: scratchWords[at + 7] === 0 ? '' : scratch.latin1Slice(trailers, trailers + scratchWords[at + 7]!),
+  }
+}
+
+/** Header text as a flat array of names and values. */
+export function splitHeaderText(text: string): string[] {
+  return text === '' ? [] : text.split('\0')
+}

@@ -1,0 +1,158 @@
+/**
+ * The body of one response as the runtime holds it: `pull` takes what is there and lifts the gate, `cancel` drops the
+ * connection. One consumer. A source that is garbage collected unread cancels itself; the finalizer knows only its id.
+ */
+import { binding, ReadState, Word } from '../native/binding.ts'
+import type { CoreErrorInfo } from '../native/binding.ts'
+import { unwatch, watch, words } from './exchange.ts'
+import type { Receiver, ResponseHead } from './exchange.ts'
+
+/**
+ * `open` → `ended` (everything read; trailers known) | `failed` (everything read; error known) | `cancelled`.
+ */
+export type SourceState = 'open' | 'ended' | 'failed' | 'cancelled'
+
+/** A default read's chunk: 64–256 KiB per read is flat, smaller costs calls. */
+export const CHUNK_BYTES = 256 * 1024
+
+const abandoned = new FinalizationRegistry<number>((id) => binding.requestHandleCancel(id))
+
+export class NativeSource implements Receiver {
+  readonly id: number
+  state: SourceState = 'open'
+  /** The failure of a `failed` or `cancelled` source. */
+  error: unknown = undefined
+  trailerText = ''
+  /** Body bytes announced; `null` when unknown. */
+  readonly contentLength: number | null
+  /** Called once, when the source leaves `open`. */
+  onSettled: (() => void) | null = null
+  private readonly toError: (info: CoreErrorInfo) => unknown
+  private wake: (() => void) | null = null
+  private pipe: PipeReceiver | null = null
+
+  constructor(id: number, contentLength: number | null, toError: (info: CoreErrorInfo) => unknown) {
+    this.id = id
+    this.contentLength = contentLength
+    this.toError = toError
+    abandoned.register(this, id, this)
+  }
+
+  /** At most `max` queued bytes in fresh memory; `null` when there is none: look at `state`, or await `ready`. */
+  pull(max: number = CHUNK_BYTES): Uint8Array<ArrayBuffer> | null {
+    if (this.state !== 'open') return null
+    const chunk = binding.bodyRead(this.id, max) as Uint8Array<ArrayBuffer> | undefined
+    this.settleAt(words[Word.readState]!)
+    return chunk ?? null
+  }
+
+  /** Fills `view` with what is queued; 0 when there is nothing: look at `state`, or await `ready`. */
+  pullInto(view: Uint8Array): number {
+    if (this.state !== 'open') return 0
+    const filled = binding.bodyReadInto(this.id, view)
+    this.settleAt(words[Word.readState]!)
+    return filled
+  }
+
+  /** Whether `pull` would say something now; takes nothing. */
+  peek(): boolean {
+    if (this.state !== 'open') return true
+    binding.bodyRead(this.id, 0)
+    const readState = words[Word.readState]!
+    // With bytes before it, an end is seen only when they have been read.
+    this.settleAt(readState)
+    return readState !== ReadState.empty
+  }
+
+  /** Resolves when `pull` has something to say. Only after it said nothing. */
+  ready(): Promise<void> {
+    return new Promise((resolve) => this.whenReady(resolve))
+  }
+
+  /** The same without a promise. */
+  whenReady(wake: () => void): void {
+    if (this.state !== 'open') {
+      wake()
+      return
+    }
+    this.wake = wake
+    watch(this.id, this)
+  }
+
+  /** Drops what is left. `error` is what a later read gets to see. Harmless when the source has ended. */
+  cancel(error: unknown = undefined): void {
+    if (this.state !== 'open') return
+    binding.requestHandleCancel(this.id)
+    this.settle('cancelled', error)
+  }
+
+  /** Drops the connection at once; later reads fail with `error`. */
+  abort(error: unknown): void {
+    if (this.state !== 'open') return
+    binding.requestHandleAbort(this.id)
+    this.settle('failed', error)
+  }
+
+  /** Lets the runtime write the rest into the open file `fd`; `receiver` is told how it ended. */
+  pipeToFile(fd: number, receiver: PipeReceiver): void {
+    this.pipe = receiver
+    watch(this.id, this)
+    binding.bodyPipeToFile(this.id, fd)
+  }
+
+  /** Stops that after the write under way; what is unwritten stays readable. */
+  stopPipe(): void {
+    if (this.pipe !== null) binding.bodyPipeStop(this.id)
+  }
+
+  onHead(_head: ResponseHead): void {}
+
+  onError(_info: CoreErrorInfo): void {}
+
+  onReadable(): void {
+    if (this.pipe === null) unwatch(this.id)
+    this.wakeUp()
+  }
+
+  onPiped(written: number, isStopped: boolean, info: CoreErrorInfo | null): void {
+    unwatch(this.id)
+    const receiver = this.pipe
+    this.pipe = null
+    if (this.state === 'open' && !isStopped && info === null) this.settleFromEnd()
+    receiver?.(written, isStopped, info === null ? null : this.toError(info))
+  }
+
+  private settleAt(readState: number): void {
+    if (readState === ReadState.ended || readState === ReadState.failed) this.settleFromEnd()
+  }
+
+  private settleFromEnd(): void {
+    const text = binding.bodyEnd(this.id)
+    if (text.startsWith('{')) {
+      this.settle('failed', this.toError(JSON.parse(text) as CoreErrorInfo))
+    } else {
+      this.trailerText = text
+      this.settle('ended', undefined)
+    }
+  }
+
+  private settle(state: SourceState, error: unknown): void {
+    this.state = state
+    this.error = error
+    abandoned.unregister(this)
+    if (this.pipe === null) unwatch(this.id)
+    this.wakeUp()
+    const { onSettled } = this
+    this.onSettled = null
+    onSettled?.()
+  }
+
+  private wakeUp(): void {
+    const { wake } = this
+    this.wake = null
+    wake?.()
+  }
+}
+
+/** How a pipe to a file ended; `error` is the file's own. */
+export type PipeReceiver = (written: number, isStopped: boolean, error: unknown) => void

@@ -1,0 +1,143 @@
+/**
+ * A streamed request body on its way to the runtime: chunk by chunk, against byte credit, so that a stalled server
+ * stops the source. Read once, never again.
+ */
+import { Readable } from 'node:stream'
+import { binding } from '../native/binding.ts'
+
+type Chunk = string | Uint8Array
+type Result = IteratorResult<Chunk, unknown>
+
+/** Reads one chunk after the other, and can be told to stop. */
+interface ChunkReader {
+  next(): Result | Promise<Result>
+  /** Ends the source; with `error`, as failed. */
+  stop(error: unknown): void
+}
+
+/** Node streams, web streams of any implementation, and iterables of either kind. */
+export type UploadSource = object
+
+export class Upload {
+  private readonly source: UploadSource
+  private readonly onFailure: (error: unknown) => void
+  private reader: ChunkReader | null = null
+  private id = 0
+  private isStopped = false
+  private wake: (() => void) | null = null
+
+  /** `onFailure` is told the source's own error, once; the request is then the caller's to end. */
+  constructor(source: UploadSource, onFailure: (error: unknown) => void) {
+    this.source = source
+    this.onFailure = onFailure
+  }
+
+  /** Starts reading; `id` is the request's, which crosses in this very tick. */
+  start(id: number): void {
+    this.id = id
+    this.pump().catch((error: unknown) => {
+      if (this.isStopped) return
+      this.isStopped = true
+      this.onFailure(error)
+    })
+  }
+
+  /** The runtime has room again. */
+  onReady(): void {
+    const { wake } = this
+    this.wake = null
+    wake?.()
+  }
+
+  /** Reads no further and ends the source at once: destroyed, cancelled or returned, as it understands. */
+  stop(error: unknown): void {
+    if (this.isStopped) return
+    this.isStopped = true
+    this.reader ??= openReader(this.source)
+    this.reader.stop(error)
+    this.onReady()
+  }
+
+  private async pump(): Promise<void> {
+    // The request crosses at the end of this turn; a chunk must not overtake it.
+    await null
+    if (this.isStopped) return
+    const reader = openReader(this.source)
+    this.reader = reader
+    for (;;) {
+      const result = await reader.next()
+      if (this.isStopped) return
+      if (result.done === true) break
+      const chunk = toBytes(result.value)
+      if (chunk.byteLength > 0 && binding.uploadWrite(this.id, chunk) <= 0) await this.credit()
+      if (this.isStopped) return
+    }
+    this.isStopped = true
+    binding.uploadEnd(this.id)
+  }
+
+  private credit(): Promise<void> {
+    return new Promise((resolve) => {
+      this.wake = resolve
+    })
+  }
+}
+
+function toBytes(chunk: unknown): Uint8Array {
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (chunk instanceof Uint8Array) return chunk
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
+  const error: TypeError & { code?: string } = new TypeError(
+    `a chunk of the request body must be a string or a Uint8Array, received ${chunk === null ? 'null' : typeof chunk}`,
+  )
+  error.code = 'ERR_INVALID_ARG_TYPE'
+  throw error
+}
+
+interface Source {
+  getReader?: () => { read(): Promise<Result>; cancel(reason: unknown): Promise<void> }
+  pipe?: unknown
+  on?: unknown
+  destroy?: (error?: Error) => void
+  [Symbol.asyncIterator]?: () => AsyncIterator<Chunk>
+  [Symbol.iterator]?: () => Iterator<Chunk>
+}
+
+function openReader(opened: UploadSource): ChunkReader {
+  const source = opened as Source
+  if (typeof source.getReader === 'function') {
+    const reader = source.getReader()
+    return {
+      next: () => reader.read(),
+      stop: (error) => void reader.cancel(error).catch(ignore),
+    }
+  }
+  if (typeof source.pipe === 'function' && typeof source.on === 'function') return readStream(source)
+  const iterator = (source[Symbol.asyncIterator] ?? source[Symbol.iterator])?.call(source) as
+    | AsyncIterator<Chunk>
+    | Iterator<Chunk>
+    | undefined
+  if (iterator === undefined) throw new TypeError('the request body cannot be read')
+  return {
+    next: () => iterator.next(),
+    stop: () => void Promise.try(() => iterator.return?.()).catch(ignore),
+  }
+}
+
+function readStream(source: Source): ChunkReader {
+  // Streams from before Node's own, and imitations of them, have no iterator.
+  const stream = typeof source[Symbol.asyncIterator] === 'function' ? source : new Readable().wrap(source as never)
+  const iterator = (stream as Readable)[Symbol.asyncIterator]() as AsyncIterator<Chunk>
+  return {
+    next: () => iterator.next(),
+    stop: (error) => {
+      // It was told why, and reports to its own listeners; the request has its error already.
+      const destroyed = source as unknown as Readable
+      destroyed.on('error', ignore)
+      destroyed.destroy?.(error instanceof Error ? error : undefined)
+    },
+  }
+}
+
+function ignore(): void {}
