@@ -11,8 +11,8 @@ export function installPackages() {
   // Under `npm run` this is the very npm that runs us; a shell is needed on Windows, where npm is a .cmd file.
   const npmScript = process.env.npm_execpath
   const { status, error } = npmScript?.endsWith('.js')
-    ? spawnSync(process.execPath, [npmScript, 'ci', '--no-audit', '--no-fund'], options)
-    : spawnSync('npm ci --no-audit --no-fund', { ...options, shell: true })
+    ? spawnSync(process.execPath, [npmScript, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], options)
+    : spawnSync('npm ci --no-audit --no-fund --loglevel=error', { ...options, shell: true })
   if (status !== 0) throw new SetupError(`\`npm ci\` failed (${error?.message ?? `exit code ${status}`}): see above.`)
   if (!hasProjectNode()) {
     throw new SetupError(
