@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { countCargo, countVitest } from './gate/counts.mjs'
+import { countCargo, countVitest } from './gate/counts.ts'
 import { stream } from './gate/stream.mjs'
 import { packageScript, root } from './setup/paths.mjs'
 
