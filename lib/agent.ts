@@ -38,7 +38,6 @@ import type {
 // Symbols, not #private: `compose()` puts a Proxy in front, whose methods run with the Proxy as `this`.
 const kSettings = Symbol('sluice.settings')
 const kNative = Symbol('sluice.native')
-const kBatch = Symbol('sluice.batch')
 const kHttp1 = Symbol('sluice.http1')
 const kRunning = Symbol('sluice.running')
 const kFetches = Symbol('sluice.fetches')
@@ -96,12 +95,12 @@ function borrow(method: string): (this: unknown, ...args: unknown[]) => never {
  * @throws InvalidArgumentError naming an option that is unknown or wrong
  */
 export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherSurface {
-  private readonly [kSettings]: AgentSettings;
-  private readonly [kNative]: NativeSide;
-  private [kHttp1]: NativeSide | null = null;
-  private readonly [kRunning] = new Set<NativeDispatch<DispatchController>>();
-  private [kFetches] = 0;
-  private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null;
+  private readonly [kSettings]: AgentSettings
+  private readonly [kNative]: NativeSide
+  private [kHttp1]: NativeSide | null = null
+  private readonly [kRunning] = new Set<NativeDispatch<DispatchController>>()
+  private [kFetches] = 0
+  private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null
   private readonly [kState] = { closed: false, destroyed: false }
 
   declare request: DispatcherSurface['request']
@@ -228,7 +227,13 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private start(request: DispatchRequest, handler: DispatchHandler): void {
     const controller = new DispatchController()
     const source = request.body.kind === 'stream' ? request.body.source : null
-    const job = new NativeDispatch(handler as never, controller, toWireRequest(request), source as UploadSource, toError)
+    const job = new NativeDispatch(
+      handler as never,
+      controller,
+      toWireRequest(request),
+      source as UploadSource,
+      toError,
+    )
     const { delivery } = job
     this[kRunning].add(job)
     delivery.onDone = () => {
@@ -279,7 +284,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     if (!isFirst) return
     const error = reason ?? new ClientDestroyedError()
     // Running requests learn of it later, not inside this call.
-    await null
+    await Promise.resolve()
     for (const job of this[kRunning]) job.delivery.drop(error)
     for (const side of this.nativeSides()) binding.agentDestroy(side.agent)
     this[kClosing]?.resolve()

@@ -27,8 +27,8 @@ interface Lazy {
  */
 export class DispatchController implements DispatchControllerLike {
   private [kHandle]: RequestHandle | null = null
-  private [kState] = { aborted: false, paused: false, reason: null as Error | null, isHttp2: false };
-  private [kRawHeaders]: RawHeaders | Lazy = null;
+  private [kState] = { aborted: false, paused: false, reason: null as Error | null, isHttp2: false }
+  private [kRawHeaders]: RawHeaders | Lazy = null
   private [kRawTrailers]: RawHeaders | Lazy = null
 
   get aborted(): boolean {

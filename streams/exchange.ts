@@ -84,9 +84,15 @@ const FLAG_STOPPED = 1 << 8
 /** Larger than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along (16 KiB). */
 const SCRATCH_BYTES = 1024 * 1024
 
+/** Node's own, missing from its types: `toString('latin1')` without the look-up of the encoding. */
+interface Latin1Buffer extends Buffer<ArrayBuffer> {
+  latin1Slice(start: number, end: number): string
+  latin1Write(text: string, offset: number): number
+}
+
 const kEmpty = new Uint8Array(0)
 
-const scratch = Buffer.from(new ArrayBuffer(SCRATCH_BYTES))
+const scratch = Buffer.from(new ArrayBuffer(SCRATCH_BYTES)) as Latin1Buffer
 const scratchWords = new Uint32Array(scratch.buffer)
 /** Second results of native calls; see `Word` in the binding. */
 export const words = new Int32Array(1)
@@ -128,7 +134,7 @@ export function throwLater(error: unknown): void {
 export class SubmissionBatch {
   readonly agent: NativeAgent
   private waiting: { id: number; submission: Submission }[] = []
-  private buffer = Buffer.allocUnsafeSlow(4096)
+  private buffer = Buffer.allocUnsafeSlow(4096) as Latin1Buffer
   private words = new Uint32Array(this.buffer.buffer)
   private length = 0
   private bodies: Uint8Array[] = []
@@ -211,7 +217,7 @@ export class SubmissionBatch {
   private reserve(size: number): void {
     const needed = this.length + size
     if (needed <= this.buffer.byteLength) return
-    const larger = Buffer.allocUnsafeSlow((Math.max(needed, 2 * this.buffer.byteLength) + 3) & ~3)
+    const larger = Buffer.allocUnsafeSlow((Math.max(needed, 2 * this.buffer.byteLength) + 3) & ~3) as Latin1Buffer
     larger.set(this.buffer.subarray(0, this.length))
     this.buffer = larger
     this.words = new Uint32Array(larger.buffer)

@@ -49,7 +49,7 @@ function nativeEnds(stream: ReadableStream, destination: WritableStream, options
 }
 
 async function pipe(ends: Ends, options: StreamPipeOptions): Promise<void> {
-  const { stream, destination, state, target } = ends
+  const { stream, destination, state } = ends
   const { signal, preventClose, preventAbort, preventCancel } = options
   const { source, controller } = state
   const reader = stream.getReader()

@@ -6,6 +6,7 @@ import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import { unwatch, watch, words } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
+import type { Upload } from './upload.ts'
 
 /**
  * `open` → `ended` (everything read; trailers known) | `failed` (everything read; error known) | `cancelled`.
@@ -15,7 +16,15 @@ export type SourceState = 'open' | 'ended' | 'failed' | 'cancelled'
 /** A default read's chunk: 64–256 KiB per read is flat, smaller costs calls. */
 export const CHUNK_BYTES = 256 * 1024
 
-const abandoned = new FinalizationRegistry<number>((id) => binding.requestHandleCancel(id))
+interface Abandoned {
+  id: number
+  notify: (() => void) | null
+}
+
+const abandoned = new FinalizationRegistry<Abandoned>(({ id, notify }) => {
+  binding.requestHandleCancel(id)
+  notify?.()
+})
 
 export class NativeSource implements Receiver {
   readonly id: number
@@ -29,13 +38,43 @@ export class NativeSource implements Receiver {
   onSettled: (() => void) | null = null
   private readonly toError: (info: CoreErrorInfo) => unknown
   private wake: (() => void) | null = null
+  private readonly trailerWaiters: (() => void)[] = []
   private pipe: PipeReceiver | null = null
+  private readonly upload: Upload | null
+  private readonly finalizer: Abandoned
 
-  constructor(id: number, contentLength: number | null, toError: (info: CoreErrorInfo) => unknown) {
+  /** `upload` is the request's body, where it is streamed: it may go on while the response is read. */
+  constructor(
+    id: number,
+    contentLength: number | null,
+    toError: (info: CoreErrorInfo) => unknown,
+    upload: Upload | null = null,
+  ) {
     this.id = id
     this.contentLength = contentLength
     this.toError = toError
-    abandoned.register(this, id, this)
+    this.upload = upload
+    this.finalizer = { id, notify: null }
+    abandoned.register(this, this.finalizer, this)
+    if (upload?.isRunning === true) watch(id, this)
+    else unwatch(id)
+  }
+
+  /** Called after the source was collected unread; must not reach the source. */
+  onAbandoned(notify: () => void): void {
+    this.finalizer.notify = notify
+  }
+
+  /** The trailer text once the body has been read; rejects with its error. */
+  trailers(): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        if (this.state === 'failed') reject(this.error)
+        else resolve(this.trailerText)
+      }
+      if (this.state === 'open') this.trailerWaiters.push(settle)
+      else settle()
+    })
   }
 
   /** At most `max` queued bytes in fresh memory; `null` when there is none: look at `state`, or await `ready`. */
@@ -80,7 +119,7 @@ export class NativeSource implements Receiver {
   }
 
   /** Drops what is left. `error` is what a later read gets to see. Harmless when the source has ended. */
-  cancel(error: unknown = undefined): void {
+  cancel(error?: unknown): void {
     if (this.state !== 'open') return
     binding.requestHandleCancel(this.id)
     this.settle('cancelled', error)
@@ -110,8 +149,12 @@ export class NativeSource implements Receiver {
   onError(_info: CoreErrorInfo): void {}
 
   onReadable(): void {
-    if (this.pipe === null) unwatch(this.id)
+    if (this.pipe === null && this.upload?.isRunning !== true) unwatch(this.id)
     this.wakeUp()
+  }
+
+  onUploadReady(): void {
+    this.upload?.onReady()
   }
 
   onPiped(written: number, isStopped: boolean, info: CoreErrorInfo | null): void {
@@ -142,6 +185,9 @@ export class NativeSource implements Receiver {
     abandoned.unregister(this)
     if (this.pipe === null) unwatch(this.id)
     this.wakeUp()
+    // An upload still under way ends with its response (undici drops the connection).
+    this.upload?.stop(error)
+    for (const settled of this.trailerWaiters) settled()
     const { onSettled } = this
     this.onSettled = null
     onSettled?.()

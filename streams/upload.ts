@@ -32,6 +32,11 @@ export class Upload {
     this.onFailure = onFailure
   }
 
+  /** Until the source has ended, or was stopped. */
+  get isRunning(): boolean {
+    return !this.isStopped
+  }
+
   /** Starts reading; `id` is the request's, which crosses in this very tick. */
   start(id: number): void {
     this.id = id
@@ -60,7 +65,7 @@ export class Upload {
 
   private async pump(): Promise<void> {
     // The request crosses at the end of this turn; a chunk must not overtake it.
-    await null
+    await Promise.resolve()
     if (this.isStopped) return
     const reader = openReader(this.source)
     this.reader = reader
@@ -114,14 +119,11 @@ function openReader(opened: UploadSource): ChunkReader {
     }
   }
   if (typeof source.pipe === 'function' && typeof source.on === 'function') return readStream(source)
-  const iterator = (source[Symbol.asyncIterator] ?? source[Symbol.iterator])?.call(source) as
-    | AsyncIterator<Chunk>
-    | Iterator<Chunk>
-    | undefined
+  const iterator = source[Symbol.asyncIterator]?.() ?? source[Symbol.iterator]?.()
   if (iterator === undefined) throw new TypeError('the request body cannot be read')
   return {
     next: () => iterator.next(),
-    stop: () => void Promise.try(() => iterator.return?.()).catch(ignore),
+    stop: () => void endIterator(iterator).catch(ignore),
   }
 }
 
@@ -138,6 +140,10 @@ function readStream(source: Source): ChunkReader {
       destroyed.destroy?.(error instanceof Error ? error : undefined)
     },
   }
+}
+
+async function endIterator(iterator: Iterator<Chunk> | AsyncIterator<Chunk>): Promise<void> {
+  await iterator.return?.()
 }
 
 function ignore(): void {}

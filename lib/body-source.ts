@@ -1,0 +1,128 @@
+/**
+ * The body of a `Response`, in whichever form it has now: absent, complete bytes, a native source, or a stream. What a
+ * caller does not ask for, a stream or a copy, is not made.
+ */
+import { Readable } from 'node:stream'
+import type { ReadableStream, UnderlyingByteSource } from 'node:stream/web'
+import { readAll } from '../streams/body-reader.ts'
+import { bodyStreamState, createBodyStream } from '../streams/body-stream.ts'
+import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { recogniseFiles } from '../streams/native-pipe.ts'
+import { NativeSource } from '../streams/native-source.ts'
+
+type Bytes = Uint8Array<ArrayBuffer>
+type Content = Bytes | NativeSource | ReadableStream | null
+
+export class BodySource {
+  private content: Content
+  private readonly Implementation: ReadableStreamConstructor
+  private stream: ReadableStream | null = null
+  private isConsumed = false
+
+  constructor(content: Content, Implementation: ReadableStreamConstructor) {
+    this.content = content
+    this.Implementation = Implementation
+    if (content !== null && isStream(content)) this.stream = content
+  }
+
+  /** `response.body`: made when it is first asked for. */
+  get body(): ReadableStream | null {
+    if (this.stream !== null || this.content === null) return this.stream
+    this.stream = this.openStream()
+    // A body consumed as a whole had its reader; a stream made afterwards looks as if it still had.
+    if (this.isConsumed) this.stream.getReader().closed.catch(() => {})
+    return this.stream
+  }
+
+  /** `response.bodyUsed`: the stream is disturbed (Fetch §2.2.5). */
+  get isUsed(): boolean {
+    if (this.isConsumed) return true
+    if (this.stream === null) return false
+    const state = bodyStreamState(this.stream)
+    return state === undefined
+      ? Readable.isDisturbed(this.stream as never) || wasPulled(this.stream)
+      : state.isDisturbed
+  }
+
+  /** The whole body, once. @throws TypeError for a body that was used or is locked; the body's own error */
+  async consume(): Promise<Bytes> {
+    if (this.isUsed || this.stream?.locked === true) {
+      throw new TypeError('Body is unusable: Body has already been read')
+    }
+    const { content, stream } = this
+    if (content === null) return new Uint8Array(0)
+    this.isConsumed = true
+    if (content instanceof Uint8Array) {
+      if (stream !== null) await stream.cancel()
+      return content
+    }
+    if (stream === null) return readAll(content as NativeSource)
+    return readStream(stream)
+  }
+
+  /** The other half of a tee. @throws TypeError for a body that was used or is locked */
+  clone(): BodySource {
+    if (this.isUsed || this.stream?.locked === true)
+      throw new TypeError('Response.clone: Body has already been consumed.')
+    const { content } = this
+    // Complete bytes serve any number of readers, each of whom gets a copy.
+    if (content === null || (content instanceof Uint8Array && this.stream === null)) {
+      return new BodySource(content === null ? null : content.slice(), this.Implementation)
+    }
+    const [mine, other] = this.body!.tee()
+    this.content = mine
+    this.stream = mine
+    return new BodySource(other, this.Implementation)
+  }
+
+  private openStream(): ReadableStream {
+    const { content } = this
+    if (content instanceof NativeSource) {
+      const stream = createBodyStream(content, this.Implementation)
+      recogniseFiles(stream)
+      return stream
+    }
+    return bytesStream(this.isConsumed ? new Uint8Array(0) : (content as Bytes), this.Implementation)
+  }
+}
+
+function isStream(content: Exclude<Content, null>): content is ReadableStream {
+  return !(content instanceof Uint8Array) && !(content instanceof NativeSource)
+}
+
+const pulled = new WeakSet<object>()
+
+function wasPulled(stream: object): boolean {
+  return pulled.has(stream)
+}
+
+/** Complete bytes as a byte stream. */
+function bytesStream(bytes: Bytes, Implementation: ReadableStreamConstructor): ReadableStream {
+  const source: UnderlyingByteSource = {
+    type: 'bytes',
+    pull(controller) {
+      pulled.add(stream)
+      if (bytes.byteLength > 0) controller.enqueue(bytes.slice())
+      controller.close()
+      controller.byobRequest?.respond(0)
+    },
+    cancel() {
+      pulled.add(stream)
+    },
+  }
+  const stream = new Implementation(source, { highWaterMark: 0 }) as ReadableStream
+  return stream
+}
+
+async function readStream(stream: ReadableStream): Promise<Bytes> {
+  const reader = stream.getReader()
+  const chunks: Uint8Array[] = []
+  for (;;) {
+    const { done, value } = (await reader.read()) as { done: boolean; value: unknown }
+    if (done) break
+    if (!(value instanceof Uint8Array)) throw new TypeError('Received non-Uint8Array chunk')
+    chunks.push(value)
+  }
+  const joined = Buffer.concat(chunks)
+  return new Uint8Array(joined.buffer, joined.byteOffset, joined.byteLength) as Bytes
+}

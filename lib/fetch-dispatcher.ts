@@ -1,0 +1,185 @@
+/** `fetch` over any undici dispatcher: its callbacks become a byte stream, `pause` and `resume` its backpressure. */
+import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
+import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { BodySource } from './body-source.ts'
+import { fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
+import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
+import type { FetchRequest } from './fetch-request.ts'
+import { createResponse } from './response.ts'
+import type { SluiceResponse } from './response.ts'
+import type {
+  DispatchControllerLike,
+  DispatcherLike,
+  DispatchHandler,
+  IncomingHttpHeaders,
+  RequestBody,
+} from './types.ts'
+
+/** Sends `request` through `dispatcher`. Its limits beside `headersTimeout` and `bodyTimeout` are sluice's own. */
+export function fetchThroughDispatcher(
+  dispatcher: DispatcherLike,
+  request: FetchRequest,
+  Implementation: ReadableStreamConstructor,
+): Promise<SluiceResponse> {
+  const handler = new FetchHandler(request, Implementation)
+  let wire
+  try {
+    wire = toWireRequest(request)
+  } catch (error) {
+    throw fetchFailed(error)
+  }
+  const { body } = request
+  const headers = [...wire.headers]
+  if (wire.upload !== null && wire.upload.length !== null) headers.push('content-length', String(wire.upload.length))
+  handler.listen()
+  dispatcher.dispatch(
+    {
+      origin: wire.origin,
+      path: wire.target,
+      method: wire.method,
+      headers: headers.filter((_, index) => headers[index - (index % 2)] !== 'content-length' || wire.body === null),
+      body: (body.kind === 'none' ? null : body.kind === 'bytes' ? body.bytes : body.source) as RequestBody | null,
+      headersTimeout: request.limits.headersTimeout,
+      bodyTimeout: request.limits.bodyTimeout,
+    },
+    handler,
+  )
+  return handler.response
+}
+
+class FetchHandler implements DispatchHandler {
+  readonly response: Promise<SluiceResponse>
+  private readonly settle: { resolve: (response: SluiceResponse) => void; reject: (error: unknown) => void }
+  private readonly trailers = Promise.withResolvers<string>()
+  private readonly request: FetchRequest
+  private readonly Implementation: ReadableStreamConstructor
+  private controller: DispatchControllerLike | null = null
+  private stream: ReadableByteStreamController | null = null
+  private pulled: (() => void) | null = null
+  private hasHead = false
+  private isOver = false
+  private reason: { value: unknown } | null = null
+
+  constructor(request: FetchRequest, Implementation: ReadableStreamConstructor) {
+    this.request = request
+    this.Implementation = Implementation
+    const { promise, ...settle } = Promise.withResolvers<SluiceResponse>()
+    this.response = promise
+    this.settle = settle
+    this.trailers.promise.catch(() => {})
+  }
+
+  listen(): void {
+    this.request.signal?.addEventListener('abort', this.onSignal, { once: true })
+  }
+
+  onRequestStart(controller: DispatchControllerLike): void {
+    this.controller = controller
+    if (this.reason !== null) controller.abort(this.reason.value as Error)
+  }
+
+  onResponseStart(
+    controller: DispatchControllerLike,
+    status: number,
+    headers: IncomingHttpHeaders,
+    statusText?: string,
+  ): void {
+    if (status < 200 && status !== 101) return
+    this.controller = controller
+    if (this.request.redirect === 'error' && isRedirect(status)) {
+      throw unexpectedRedirect(status, this.request.url)
+    }
+    this.hasHead = true
+    const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(status)
+    const body = isBodiless ? null : this.openStream()
+    // Nothing is read ahead of the reader.
+    if (!isBodiless) controller.pause()
+    this.settle.resolve(
+      createResponse({
+        status,
+        statusText: statusText ?? '',
+        headerText: toHeaderText(headers),
+        url: urlWithoutFragment(this.request.url),
+        body: new BodySource(body, this.Implementation),
+        trailers: () => this.trailers.promise,
+      }),
+    )
+  }
+
+  onResponseData(controller: DispatchControllerLike, chunk: Buffer): void {
+    // undici flushes its parser with an empty chunk when it resumes.
+    if (this.stream === null || chunk.byteLength === 0) return
+    // Copied into memory of its own: a byte stream transfers what it is given, a Buffer may share its memory.
+    this.stream.enqueue(new Uint8Array(chunk))
+    this.answerPull()
+    if ((this.stream.desiredSize ?? 0) <= 0) controller.pause()
+  }
+
+  onResponseEnd(_controller: DispatchControllerLike, trailers: IncomingHttpHeaders): void {
+    this.finish()
+    this.trailers.resolve(toHeaderText(trailers))
+    this.stream?.close()
+    this.stream?.byobRequest?.respond(0)
+    this.answerPull()
+  }
+
+  onResponseError(_controller: DispatchControllerLike | null | undefined, error: Error): void {
+    this.finish()
+    const isSignals = this.reason !== null && this.reason.value === error
+    const reported: unknown = isSignals ? error : this.hasHead ? terminated(error) : fetchFailed(error)
+    this.trailers.reject(reported)
+    this.settle.reject(reported)
+    this.stream?.error(reported)
+    this.answerPull()
+  }
+
+  private readonly onSignal = (): void => {
+    const value: unknown = this.request.signal?.reason
+    this.reason = { value }
+    this.controller?.abort(value as Error)
+    // A request that waits for its connection is told when it has one; its caller need not wait for that.
+    this.settle.reject(value)
+  }
+
+  private openStream(): ReadableStream {
+    const source: UnderlyingByteSource = {
+      type: 'bytes',
+      start: (controller) => {
+        this.stream = controller
+      },
+      pull: () => {
+        if (this.isOver) return
+        const answered = new Promise<void>((resolve) => {
+          this.pulled = resolve
+        })
+        // A dispatcher may deliver from within this call.
+        this.controller?.resume()
+        return answered
+      },
+      cancel: (reason) => {
+        this.stream = null
+        this.controller?.abort(reason instanceof Error ? reason : undefined)
+      },
+    }
+    return new this.Implementation(source, { highWaterMark: 0 }) as ReadableStream
+  }
+
+  private answerPull(): void {
+    const { pulled } = this
+    this.pulled = null
+    pulled?.()
+  }
+
+  private finish(): void {
+    this.isOver = true
+    this.request.signal?.removeEventListener('abort', this.onSignal)
+  }
+}
+
+function toHeaderText(headers: IncomingHttpHeaders): string {
+  const flat: string[] = []
+  for (const [name, value] of Object.entries(headers)) {
+    for (const item of Array.isArray(value) ? value : [value ?? '']) flat.push(name, item)
+  }
+  return flat.join('\0')
+}

@@ -1,0 +1,64 @@
+/** Request headers of `fetch` in every WHATWG shape (Fetch §5.1), as flat latin1 names and values. */
+import { isToken } from './request-headers.ts'
+
+const FORBIDDEN_VALUE = /[\0\r\n]/
+const BEYOND_LATIN1 = /[\u0100-\uffff]/
+const EDGE_WHITESPACE = /^[\t\r\n ]+|[\t\r\n ]+$/g
+
+/** @throws TypeError naming a header that HTTP does not allow */
+function addHeader(flat: string[], name: unknown, value: unknown): void {
+  const key = String(name)
+  const isName: boolean = isToken(key)
+  if (!isName) throw new TypeError(`Headers.append: "${key}" is an invalid header name.`)
+  const text = String(value).replace(EDGE_WHITESPACE, '')
+  if (BEYOND_LATIN1.test(text)) {
+    throw new TypeError(`Cannot convert the value of header "${key}" to a ByteString: it has characters beyond U+00FF`)
+  }
+  if (FORBIDDEN_VALUE.test(text)) {
+    throw new TypeError(`Headers.append: "${text}" is an invalid header value of "${key}".`)
+  }
+  flat.push(key.toLowerCase(), text)
+}
+
+/** @throws TypeError for what is no `HeadersInit`, and for a header that HTTP does not allow */
+export function readFetchHeaders(init: unknown): string[] {
+  const flat: string[] = []
+  if (init === undefined) return flat
+  if (typeof init !== 'object' || init === null) {
+    throw new TypeError('headers must be a Headers object, a record or an iterable of pairs')
+  }
+  if (typeof (init as Partial<Iterable<unknown>>)[Symbol.iterator] === 'function') {
+    for (const pair of init as Iterable<unknown>) {
+      const entry = typeof pair === 'object' && pair !== null ? [...(pair as Iterable<unknown>)] : []
+      if (entry.length !== 2) throw new TypeError('headers: each entry must be a pair of a name and a value')
+      addHeader(flat, entry[0], entry[1])
+    }
+    return flat
+  }
+  for (const name of Reflect.ownKeys(init)) {
+    if (typeof name === 'symbol') throw new TypeError('headers: a name must not be a symbol')
+    if (!Object.prototype.propertyIsEnumerable.call(init, name)) continue
+    addHeader(flat, name, (init as Record<string, unknown>)[name])
+  }
+  return combine(flat)
+}
+
+/** A record's names that differ in case alone are one header (Fetch, "append"). */
+function combine(flat: string[]): string[] {
+  const seen = new Set<string>()
+  for (let index = 0; index < flat.length; index += 2) seen.add(flat[index]!)
+  if (seen.size * 2 === flat.length) return flat
+  const combined = new Map<string, string>()
+  for (let index = 0; index < flat.length; index += 2) {
+    const name = flat[index]!
+    const before = combined.get(name)
+    combined.set(name, before === undefined ? flat[index + 1]! : `${before}, ${flat[index + 1]!}`)
+  }
+  return [...combined].flat()
+}
+
+/** Whether flat lower-case headers have `name`. */
+export function hasHeader(flat: readonly string[], name: string): boolean {
+  for (let index = 0; index < flat.length; index += 2) if (flat[index] === name) return true
+  return false
+}

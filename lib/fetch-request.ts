@@ -1,0 +1,230 @@
+/** The arguments of `fetch`, checked and made into one request (Fetch §5.4). */
+import type { WireRequest } from '../streams/exchange.ts'
+import { InvalidArgumentError, RequestContentLengthMismatchError } from './errors.ts'
+import { hasHeader, readFetchHeaders } from './fetch-headers.ts'
+import { openBody, recogniseBody } from './request-body.ts'
+import type { DispatchBody } from './request-body.ts'
+import { isToken, readHeaders } from './request-headers.ts'
+import type { DispatcherLike, RequestBody, StreamsImplementation } from './types.ts'
+
+export type RequestRedirect = 'error' | 'follow' | 'manual'
+
+/** What `init` may hold: WHATWG's `RequestInit`, and sluice's own options. */
+export interface FetchInit {
+  method?: string | undefined
+  headers?: Headers | Iterable<readonly [string, string]> | Record<string, string> | undefined
+  body?: RequestBody | URLSearchParams | null | undefined
+  signal?: AbortSignal | null | undefined
+  /** `follow` and `manual` give a 3xx response as it is; `error` rejects it. */
+  redirect?: RequestRedirect | undefined
+  duplex?: 'half' | undefined
+  integrity?: string | undefined
+  cache?: string | undefined
+  credentials?: string | undefined
+  keepalive?: boolean | undefined
+  mode?: string | undefined
+  referrer?: string | undefined
+  referrerPolicy?: string | undefined
+  window?: null | undefined
+  /** Serves the request: sluice's `Agent`, or any undici dispatcher. */
+  dispatcher?: DispatcherLike | undefined
+  /** Bytes the response may hold ahead of its reader. */
+  windowBytes?: number | undefined
+  /** Milliseconds; 0 is off. */
+  headersTimeout?: number | undefined
+  bodyTimeout?: number | undefined
+  timeout?: number | undefined
+  /** Bytes of the response body; -1 is no limit. */
+  maxResponseSize?: number | undefined
+  /** The streams implementation of the response body. */
+  streams?: Partial<StreamsImplementation> | undefined
+}
+
+/** A request that `fetch` can send. */
+export interface FetchRequest {
+  url: URL
+  method: string
+  /** Flat, lower-case names. */
+  headers: string[]
+  body: DispatchBody
+  contentLength: number | null
+  signal: AbortSignal | null
+  redirect: RequestRedirect
+  limits: {
+    windowBytes: number | null
+    headersTimeout: number | null
+    bodyTimeout: number | null
+    timeout: number | null
+    maxResponseSize: number | null
+  }
+}
+
+/** Requests of these methods without a body say so (Fetch, "HTTP-network-or-cache fetch"). */
+const SAYS_EMPTY = new Set(['POST', 'PUT', 'PATCH'])
+const NORMALIZED = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'])
+const FORBIDDEN = new Set(['CONNECT', 'TRACE', 'TRACK'])
+/** Ports that Fetch §2.9 blocks. */
+const BLOCKED_PORTS = new Set(
+  (
+    '1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 ' +
+    '135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 ' +
+    '995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080'
+  ).split(' '),
+)
+
+/** A request that never reaches the network. */
+export class NetworkError extends Error {}
+
+/** @throws TypeError as `new Request(input, init)` does; InvalidArgumentError naming an option; NetworkError */
+export function createFetchRequest(input: unknown, init: FetchInit): FetchRequest {
+  const base = isRequest(input) ? input : null
+  const url = parseUrl(base === null ? input : base.url)
+  const method = readMethod(init.method ?? base?.method ?? 'GET')
+  const headers = readFetchHeaders(init.headers ?? base?.headers)
+  const bodyInit = init.body ?? (init.body === null ? null : base?.body)
+  if (bodyInit !== null && bodyInit !== undefined && (method === 'GET' || method === 'HEAD')) {
+    throw new TypeError('Request with GET/HEAD method cannot have body.')
+  }
+  if (init.integrity) throw new TypeError('fetch option integrity is not supported')
+  const { body, contentType } = readBody(bodyInit)
+  if (contentType !== null && !hasHeader(headers, 'content-type')) headers.push('content-type', contentType)
+  addDefaults(headers)
+  assertSendable(url)
+  const length = body.kind === 'bytes' ? body.bytes.byteLength : body.kind === 'stream' ? body.length : null
+  return {
+    url,
+    method,
+    headers,
+    body,
+    contentLength: body.kind === 'none' && SAYS_EMPTY.has(method) ? 0 : length,
+    signal: readSignal(init.signal === undefined ? base?.signal : init.signal),
+    redirect: readRedirect(init.redirect ?? base?.redirect),
+    limits: {
+      windowBytes: readNumber(init, 'windowBytes', 1),
+      headersTimeout: readNumber(init, 'headersTimeout', 0),
+      bodyTimeout: readNumber(init, 'bodyTimeout', 0),
+      timeout: readNumber(init, 'timeout', 0),
+      maxResponseSize: readNumber(init, 'maxResponseSize', -1),
+    },
+  }
+}
+
+/** Any library's `Request`: its class is not needed to read it. */
+function isRequest(input: unknown): input is Request {
+  if (typeof input !== 'object' || input === null || input instanceof URL) return false
+  const request = input as Partial<Request>
+  return typeof request.url === 'string' && typeof request.method === 'string' && typeof request.headers === 'object'
+}
+
+function parseUrl(input: unknown): URL {
+  let url
+  try {
+    url = input instanceof URL ? new URL(input.href) : new URL(String(input))
+  } catch (cause) {
+    throw new TypeError(`Failed to parse URL from ${String(input)}`, { cause })
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new TypeError(`Request cannot be constructed from a URL that includes credentials: ${url.origin}`)
+  }
+  return url
+}
+
+function assertSendable(url: URL): void {
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new NetworkError(`unknown scheme ${url.protocol} in ${url.href.slice(0, 64)}`)
+  }
+  if (BLOCKED_PORTS.has(url.port)) throw new NetworkError(`bad port ${url.port} of ${url.hostname}`)
+}
+
+function readMethod(method: unknown): string {
+  const text = String(method)
+  const isMethod: boolean = isToken(text)
+  if (!isMethod) throw new TypeError(`'${text}' is not a valid HTTP method.`)
+  const upper = text.toUpperCase()
+  if (FORBIDDEN.has(upper)) throw new TypeError(`'${text}' HTTP method is unsupported.`)
+  return NORMALIZED.has(upper) ? upper : text
+}
+
+function readRedirect(redirect: unknown): RequestRedirect {
+  if (redirect === undefined) return 'follow'
+  if (redirect !== 'follow' && redirect !== 'manual' && redirect !== 'error') {
+    throw new TypeError(`'${String(redirect as string)}' is not a valid redirect mode`)
+  }
+  return redirect
+}
+
+function readSignal(signal: unknown): AbortSignal | null {
+  if (signal === undefined || signal === null) return null
+  const like = signal as Partial<AbortSignal>
+  if (typeof like.aborted !== 'boolean' || typeof like.addEventListener !== 'function') {
+    throw new TypeError("Failed to construct 'Request': member signal is not of type AbortSignal.")
+  }
+  return signal as AbortSignal
+}
+
+function readNumber(init: FetchInit, name: keyof FetchRequest['limits'], least: number): number | null {
+  const value: unknown = init[name]
+  if (value === undefined || value === null) return null
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < least) {
+    throw new InvalidArgumentError(`invalid ${name}`)
+  }
+  return value
+}
+
+/** A body and the content type it implies (Fetch §5.2, "extract"). */
+function readBody(init: unknown): { body: DispatchBody; contentType: string | null } {
+  if (typeof init === 'string') {
+    return { body: recogniseBody(init) as DispatchBody, contentType: 'text/plain;charset=UTF-8' }
+  }
+  if (init instanceof URLSearchParams) {
+    const body = recogniseBody(init.toString()) as DispatchBody
+    return { body, contentType: 'application/x-www-form-urlencoded;charset=UTF-8' }
+  }
+  if (typeof init === 'number' || typeof init === 'boolean') return readBody(String(init))
+  const recognised = recogniseBody(init)
+  if (recognised.kind === 'none' || recognised.kind === 'bytes') return { body: recognised, contentType: null }
+  return openBody(recognised)
+}
+
+function addDefaults(headers: string[]): void {
+  if (!hasHeader(headers, 'accept')) headers.push('accept', '*/*')
+  if (!hasHeader(headers, 'accept-language')) headers.push('accept-language', '*')
+  if (!hasHeader(headers, 'sec-fetch-mode')) headers.push('sec-fetch-mode', 'cors')
+  if (!hasHeader(headers, 'user-agent')) headers.push('user-agent', 'sluice')
+}
+
+/** What crosses to an agent. @throws InvalidArgumentError for a header that only the transport may write */
+export function toWireRequest(request: FetchRequest): WireRequest {
+  const { url, method, body } = request
+  const { flat, contentLength, close } = readHeaders(request.headers)
+  if (contentLength !== null && request.contentLength !== null && contentLength !== request.contentLength) {
+    throw new RequestContentLengthMismatchError()
+  }
+  if (close) flat.push('connection', 'close')
+  if (body.kind === 'none' && request.contentLength === 0) flat.push('content-length', '0')
+  return {
+    origin: url.origin,
+    method,
+    target: `${url.pathname}${url.search}`,
+    headers: flat,
+    body: body.kind === 'bytes' ? body.bytes : null,
+    upload: body.kind === 'stream' ? { length: request.contentLength ?? contentLength } : null,
+    isDispatched: false,
+    ...request.limits,
+  }
+}
+
+/** Fetch, "null body status". */
+export function isNullBodyStatus(status: number): boolean {
+  return status === 101 || status === 103 || status === 204 || status === 205 || status === 304
+}
+
+/** Fetch, "redirect status". */
+export function isRedirect(status: number): boolean {
+  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308
+}
+
+/** A response's URL is serialized without its fragment (Fetch, "response URL"). */
+export function urlWithoutFragment({ href, hash }: URL): string {
+  return hash === '' ? href.replace(/#$/, '') : href.slice(0, href.length - hash.length)
+}

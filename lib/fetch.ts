@@ -1,0 +1,51 @@
+/** WHATWG `fetch` over an agent (Fetch §5.6). */
+import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { Agent, kStreams } from './agent.ts'
+import { InvalidArgumentError } from './errors.ts'
+import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
+import { fetchFailed } from './fetch-error.ts'
+import { createFetchRequest } from './fetch-request.ts'
+import type { FetchInit } from './fetch-request.ts'
+import { getGlobalAgent } from './global-agent.ts'
+import { NativeFetch } from './native-fetch.ts'
+import type { SluiceResponse } from './response.ts'
+import type { DispatcherLike, StreamsImplementation } from './types.ts'
+
+/**
+ * Fetches `input`. Redirects are not followed and bodies are not decoded by this version: both arrive as sent.
+ * @returns a platform `Response` with `trailers`; its body reads the socket only as it is read
+ * @throws TypeError for bad arguments, and `TypeError('fetch failed')` whose cause has Node's code and names host and
+ * phase; the signal's reason itself when aborted. All as rejections.
+ */
+export async function fetch(input: string | URL | Request, init: FetchInit = {}): Promise<SluiceResponse> {
+  if (init === null) init = {}
+  const dispatcher = init.dispatcher ?? getGlobalAgent()
+  if (typeof (dispatcher as DispatcherLike | null)?.dispatch !== 'function') {
+    throw new InvalidArgumentError('invalid dispatcher: it must have a dispatch method')
+  }
+  let request
+  try {
+    request = createFetchRequest(input, init)
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof InvalidArgumentError) throw error
+    throw fetchFailed(error)
+  }
+  request.signal?.throwIfAborted()
+  const streams = readStreams(init.streams) ?? (dispatcher instanceof Agent ? dispatcher[kStreams] : null)
+  const Implementation = (streams?.ReadableStream ?? globalThis.ReadableStream) as ReadableStreamConstructor
+  if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)
+  return fetchThroughDispatcher(dispatcher, request, Implementation)
+}
+
+/** A composed agent is a proxy whose `dispatch` is not the class's: its interceptors must be asked. */
+function isOwn(dispatcher: DispatcherLike): dispatcher is Agent {
+  return dispatcher instanceof Agent && dispatcher.dispatch === Agent.prototype.dispatch
+}
+
+function readStreams(streams: unknown): Partial<StreamsImplementation> | null {
+  if (streams === undefined || streams === null) return null
+  if (typeof (streams as Partial<StreamsImplementation>).ReadableStream !== 'function') {
+    throw new InvalidArgumentError('invalid streams: it must have a ReadableStream constructor')
+  }
+  return streams
+}

@@ -1,0 +1,138 @@
+/** One fetch on a native agent: waits for the head, then hands the body's source to the response. */
+import { binding } from '../native/binding.ts'
+import type { CoreErrorInfo } from '../native/binding.ts'
+import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
+import { NativeSource } from '../streams/native-source.ts'
+import { Upload } from '../streams/upload.ts'
+import { AbortLink } from './abort-link.ts'
+import { kSubmit } from './agent.ts'
+import type { Agent } from './agent.ts'
+import { BodySource } from './body-source.ts'
+import { describe, fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
+import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
+import type { FetchRequest } from './fetch-request.ts'
+import { createResponse } from './response.ts'
+import type { SluiceResponse } from './response.ts'
+
+export class NativeFetch implements Receiver, Submission {
+  readonly receiver: Receiver = this
+  private readonly request: FetchRequest
+  private readonly wire: WireRequest
+  private readonly Implementation: ReadableStreamConstructor
+  private readonly upload: Upload | null
+  private readonly response = Promise.withResolvers<SluiceResponse>()
+  private readonly abortLink: AbortLink
+  private id = 0
+  private isSubmitted = false
+  private isSettled = false
+  private settleAgent: (() => void) | null = null
+
+  constructor(request: FetchRequest, Implementation: ReadableStreamConstructor) {
+    this.request = request
+    this.Implementation = Implementation
+    this.upload = request.body.kind === 'stream' ? new Upload(request.body.source, (error) => this.reject(error)) : null
+    try {
+      this.wire = toWireRequest(request)
+    } catch (error) {
+      throw fetchFailed(error)
+    }
+    this.abortLink = new AbortLink(request.signal)
+  }
+
+  run(agent: Agent): Promise<SluiceResponse> {
+    let submitted
+    try {
+      submitted = agent[kSubmit](this)
+    } catch (error) {
+      throw fetchFailed(error)
+    }
+    this.id = submitted.id
+    this.settleAgent = submitted.settle
+    this.abortLink.onAbort((reason) => this.reject(reason))
+    return this.response.promise
+  }
+
+  begin(id: number): WireRequest | null {
+    if (this.isSettled) return null
+    this.isSubmitted = true
+    this.upload?.start(id)
+    return this.wire
+  }
+
+  onHead(head: ResponseHead): void {
+    if (this.isSettled) return
+    if (this.request.redirect === 'error' && isRedirect(head.status)) {
+      this.reject(fetchFailed(unexpectedRedirect(head.status, this.request.url)))
+      return
+    }
+    this.isSettled = true
+    const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(head.status)
+    if (head.isComplete) {
+      this.upload?.stop(undefined)
+      this.finish()
+      const body = isBodiless ? null : new Uint8Array(head.body)
+      const { trailerText } = head
+      this.resolve(head, new BodySource(body, this.Implementation), () => Promise.resolve(trailerText))
+      return
+    }
+    const { host } = this.request.url
+    const source = new NativeSource(
+      this.id,
+      head.contentLength,
+      (info) => terminated(describe(info, host)),
+      this.upload,
+    )
+    // Neither closure may reach the source: it has to be collectable while the signal and the agent live.
+    const { abortLink, settleAgent } = this
+    const finish = (): void => {
+      abortLink.release()
+      settleAgent?.()
+    }
+    source.onSettled = finish
+    source.onAbandoned(finish)
+    abortLink.watchSource(source)
+    // A null body has nobody to read it (Fetch, "main fetch"), and nothing to wait for.
+    if (isBodiless) source.cancel()
+    this.resolve(head, new BodySource(isBodiless ? null : source, this.Implementation), () => source.trailers())
+  }
+
+  /** Only a source is read, and it listens for itself. */
+  onReadable(): void {}
+
+  onUploadReady(): void {
+    this.upload?.onReady()
+  }
+
+  onError(info: CoreErrorInfo): void {
+    this.isSubmitted = false
+    this.reject(fetchFailed(describe(info, this.request.url.host)))
+  }
+
+  private resolve(head: ResponseHead, body: BodySource, trailers: () => Promise<string>): void {
+    this.response.resolve(
+      createResponse({
+        status: head.status,
+        statusText: head.statusText,
+        headerText: head.headerText,
+        url: urlWithoutFragment(this.request.url),
+        body,
+        trailers,
+      }),
+    )
+  }
+
+  private reject(error: unknown): void {
+    if (this.isSettled) return
+    this.isSettled = true
+    if (this.isSubmitted) binding.requestHandleAbort(this.id)
+    this.upload?.stop(error)
+    this.finish()
+    this.response.reject(error)
+  }
+
+  private finish(): void {
+    this.abortLink.release()
+    this.settleAgent?.()
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The `Response` of `fetch`: a real subclass of the platform's, whose parts are made when they are asked for. The
+ * class is made at the first fetch, because touching the global `Response` loads the built-in undici (20 ms).
+ */
+import type { ReadableStream } from 'node:stream/web'
+import { inspect } from 'node:util'
+import type { BodySource } from './body-source.ts'
+import { headerValue, toHeaders } from './header-list.ts'
+
+/** What a response is made from. */
+export interface ResponseParts {
+  status: number
+  statusText: string
+  headerText: string
+  url: string
+  body: BodySource
+  /** Resolves with the header text of the trailers when the body has ended, rejects with its error. */
+  trailers: () => Promise<string>
+}
+
+/** A platform `Response` that also has trailers. */
+export interface SluiceResponse extends Response {
+  /** The trailer section, when the body has been read to its end; rejects with the body's error. */
+  readonly trailers: Promise<Headers>
+}
+
+type ResponseClass = new (parts: ResponseParts) => SluiceResponse
+
+let Class: ResponseClass | null = null
+const decoder = new TextDecoder()
+
+/** Makes the response of a fetch. */
+export function createResponse(parts: ResponseParts): SluiceResponse {
+  return new (Class ??= defineResponse())(parts)
+}
+
+const kParts = Symbol('sluice.parts')
+const kHeaders = Symbol('sluice.headers')
+const kTrailers = Symbol('sluice.trailers')
+
+function defineResponse(): ResponseClass {
+  // Typed as any object's class: TypeScript knows the platform's members as properties, which accessors cannot override.
+  const Platform = globalThis.Response as unknown as new (body: null) => object
+  class Response extends Platform {
+    private readonly [kParts]: ResponseParts
+    private [kHeaders]: Headers | null = null
+    private [kTrailers]: Promise<Headers> | null = null
+
+    constructor(parts: ResponseParts) {
+      super(null)
+      this[kParts] = parts
+    }
+
+    get status(): number {
+      return this[kParts].status
+    }
+
+    get ok(): boolean {
+      return this.status >= 200 && this.status <= 299
+    }
+
+    get statusText(): string {
+      return this[kParts].statusText
+    }
+
+    get headers(): Headers {
+      return (this[kHeaders] ??= toHeaders(this[kParts].headerText))
+    }
+
+    get url(): string {
+      return this[kParts].url
+    }
+
+    get redirected(): boolean {
+      return false
+    }
+
+    get type(): string {
+      return 'basic'
+    }
+
+    get body(): ReadableStream | null {
+      return this[kParts].body.body
+    }
+
+    get bodyUsed(): boolean {
+      return this[kParts].body.isUsed
+    }
+
+    get trailers(): Promise<Headers> {
+      return (this[kTrailers] ??= this[kParts].trailers().then(toHeaders))
+    }
+
+    async text(): Promise<string> {
+      return decoder.decode(await this[kParts].body.consume())
+    }
+
+    async json(): Promise<unknown> {
+      return JSON.parse(await this.text())
+    }
+
+    async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+      return this[kParts].body.consume()
+    }
+
+    async arrayBuffer(): Promise<ArrayBuffer> {
+      const { buffer, byteOffset, byteLength } = await this[kParts].body.consume()
+      return byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)
+    }
+
+    async blob(): Promise<Blob> {
+      return new Blob([await this.arrayBuffer()], { type: this.contentType() })
+    }
+
+    async formData(): Promise<FormData> {
+      const headers = { 'content-type': this.contentType() }
+      return new globalThis.Response(await this.bytes(), { headers }).formData()
+    }
+
+    clone(): Response {
+      const parts = this[kParts]
+      return new Response({ ...parts, body: parts.body.clone() })
+    }
+
+    [inspect.custom](depth: number, options: Parameters<typeof inspect>[1]): string {
+      const { status, statusText, ok, headers, body, bodyUsed, redirected, type, url } = this
+      const parts = { status, statusText, headers, body, bodyUsed, ok, redirected, type, url }
+      return `Response ${inspect(parts, { ...(options as object), depth })}`
+    }
+
+    private contentType(): string {
+      return headerValue(this[kParts].headerText, 'content-type') ?? ''
+    }
+  }
+  return Response as unknown as ResponseClass
+}
