@@ -63,7 +63,9 @@ struct Shared<T> {
 
 impl<T: Transport> Clone for Agent<T> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -95,7 +97,9 @@ impl<T: Transport> Agent<T> {
     /// Starts a request on the agent's runtime. Any thread; never blocks.
     pub fn dispatch<H: DispatchHandler>(&self, options: DispatchOptions, handler: H) -> RequestController {
         let controller = RequestController::new();
-        self.shared.runtime.spawn(self.execute(options, controller.clone(), handler));
+        self.shared
+            .runtime
+            .spawn(self.execute(options, controller.clone(), handler));
         controller
     }
 

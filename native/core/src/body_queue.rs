@@ -52,7 +52,11 @@ struct State {
 
 impl State {
     fn is_full(&self) -> bool {
-        if self.is_demanded { self.credit.is_spent() } else { self.credit.held() > 0 }
+        if self.is_demanded {
+            self.credit.is_spent()
+        } else {
+            self.credit.held() > 0
+        }
     }
 
     fn read_state(&self) -> ReadState {
@@ -238,7 +242,11 @@ mod tests {
     fn queue(window: usize) -> (BodyQueue, Arc<PauseState>, Arc<ByteGauge>) {
         let pause = Arc::new(PauseState::new());
         let gauge = Arc::new(ByteGauge::default());
-        (BodyQueue::new(window, Arc::clone(&pause), Arc::clone(&gauge)), pause, gauge)
+        (
+            BodyQueue::new(window, Arc::clone(&pause), Arc::clone(&gauge)),
+            pause,
+            gauge,
+        )
     }
 
     #[test]
@@ -285,7 +293,10 @@ mod tests {
         assert!(queue.push(Bytes::from_static(b"a")));
         assert!(!queue.push(Bytes::from_static(b"b")));
         assert_eq!(queue.read(&mut [0; 4]), (2, ReadState::Empty));
-        assert!(!queue.finish(Ok(HeaderMap::new())), "a read that found bytes arms nothing");
+        assert!(
+            !queue.finish(Ok(HeaderMap::new())),
+            "a read that found bytes arms nothing"
+        );
         assert_eq!(queue.read(&mut [0; 4]), (0, ReadState::Ended));
     }
 

@@ -13,7 +13,10 @@ pub struct ByteCredit {
 
 impl ByteCredit {
     pub fn new(window: usize) -> Self {
-        Self { window: window.max(1), held: 0 }
+        Self {
+            window: window.max(1),
+            held: 0,
+        }
     }
 
     pub fn held(&self) -> usize {

@@ -116,12 +116,14 @@ impl CoreError {
             Self::InvalidReturnValue(_) => ("InvalidReturnValueError", "UND_ERR_INVALID_RETURN_VALUE"),
             Self::RequestAborted => ("AbortError", "UND_ERR_ABORTED"),
             Self::Informational(_) => ("InformationalError", "UND_ERR_INFO"),
-            Self::RequestContentLengthMismatch => {
-                ("RequestContentLengthMismatchError", "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH")
-            }
-            Self::ResponseContentLengthMismatch => {
-                ("ResponseContentLengthMismatchError", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH")
-            }
+            Self::RequestContentLengthMismatch => (
+                "RequestContentLengthMismatchError",
+                "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH",
+            ),
+            Self::ResponseContentLengthMismatch => (
+                "ResponseContentLengthMismatchError",
+                "UND_ERR_RES_CONTENT_LENGTH_MISMATCH",
+            ),
             Self::ClientDestroyed => ("ClientDestroyedError", "UND_ERR_DESTROYED"),
             Self::ClientClosed => ("ClientClosedError", "UND_ERR_CLOSED"),
             Self::Socket(_) => ("SocketError", "UND_ERR_SOCKET"),
@@ -143,9 +145,17 @@ mod tests {
     #[test]
     fn names_and_codes_are_undicis() {
         let rows = [
-            (CoreError::HeadersTimeout, "HeadersTimeoutError", "UND_ERR_HEADERS_TIMEOUT"),
+            (
+                CoreError::HeadersTimeout,
+                "HeadersTimeoutError",
+                "UND_ERR_HEADERS_TIMEOUT",
+            ),
             (CoreError::RequestAborted, "AbortError", "UND_ERR_ABORTED"),
-            (CoreError::Socket("other side closed".into()), "SocketError", "UND_ERR_SOCKET"),
+            (
+                CoreError::Socket("other side closed".into()),
+                "SocketError",
+                "UND_ERR_SOCKET",
+            ),
             (CoreError::ClientClosed, "ClientClosedError", "UND_ERR_CLOSED"),
         ];
         for (error, name, code) in rows {

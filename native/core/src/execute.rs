@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
@@ -17,7 +18,7 @@ use crate::controller::RequestController;
 use crate::error::CoreError;
 use crate::handler::DispatchHandler;
 use crate::pause::PauseState;
-use crate::request::DispatchOptions;
+use crate::request::{DispatchOptions, RequestBody};
 use crate::response::ResponseStart;
 use crate::transport::{Transport, WireRequest};
 use crate::upload::{UploadBody, UploadProgress};
@@ -28,6 +29,9 @@ const COMPLETE_BODY: u64 = 16 * 1024;
 /// below one socket read (8 KiB at first), so that a large body stops after the read that brought its head.
 const COMPLETE_UNSIZED_BODY: usize = 4 * 1024;
 
+/// The methods for which undici announces an empty body.
+const EXPECTS_PAYLOAD: [&str; 6] = ["POST", "PUT", "PATCH", "QUERY", "PROPFIND", "PROPPATCH"];
+
 /// Runs one request to its end. The handler gets its calls in order and exactly one of end and error; a panic below
 /// becomes that error.
 ///
@@ -35,14 +39,17 @@ const COMPLETE_UNSIZED_BODY: usize = 4 * 1024;
 /// Dropping the future drops the connection without a word to the handler.
 pub async fn execute_request<T: Transport, H: DispatchHandler>(
     transport: &T,
-    options: DispatchOptions,
+    mut options: DispatchOptions,
     controller: &RequestController,
     destroyed: &CancellationToken,
     mut handler: H,
 ) {
     let total = options.timeout;
+    frame_request(&mut options);
+    // Made here, so that a request that never runs closes its upload too.
+    let (body, progress) = UploadBody::new(std::mem::take(&mut options.body));
     let outcome = {
-        let run = AssertUnwindSafe(run(transport, options, controller, &mut handler)).catch_unwind();
+        let run = AssertUnwindSafe(run(transport, options, (body, &progress), controller, &mut handler)).catch_unwind();
         tokio::select! {
             biased;
             () = controller.aborted() => Err(CoreError::RequestAborted),
@@ -58,7 +65,8 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".to_owned())
 }
 
 async fn elapsed(limit: Option<Duration>) {
@@ -68,19 +76,47 @@ async fn elapsed(limit: Option<Duration>) {
     }
 }
 
+/// Says what hyper would leave out: that a payload is empty where one is expected, and that a method which usually has
+/// none brings one of unknown length, which hyper would drop without a word. HTTP/2 sheds the latter.
+fn frame_request(options: &mut DispatchOptions) {
+    match &options.body {
+        RequestBody::Empty if EXPECTS_PAYLOAD.contains(&options.method.as_str()) => {
+            options
+                .headers
+                .entry(CONTENT_LENGTH)
+                .or_insert(HeaderValue::from_static("0"));
+        }
+        RequestBody::Stream { length: None, .. } if matches!(options.method, Method::GET | Method::HEAD) => {
+            options
+                .headers
+                .entry(TRANSFER_ENCODING)
+                .or_insert(HeaderValue::from_static("chunked"));
+        }
+        _ => {}
+    }
+}
+
 async fn run<T: Transport, H: DispatchHandler>(
     transport: &T,
     options: DispatchOptions,
+    (body, progress): (Option<UploadBody>, &UploadProgress),
     controller: &RequestController,
     handler: &mut H,
 ) -> Result<(), CoreError> {
-    let DispatchOptions { origin, method, target, headers, body, headers_timeout, body_timeout, .. } = options;
-    let (body, progress) = UploadBody::new(body);
-    let upload = StopUpload(&progress);
+    let DispatchOptions {
+        origin,
+        method,
+        target,
+        headers,
+        headers_timeout,
+        body_timeout,
+        ..
+    } = options;
+    let upload = StopUpload(progress);
     let response = tokio::select! {
         biased;
         response = transport.send(WireRequest { origin, method, target, headers, body }) => response?,
-        () = silent_server(&progress, headers_timeout) => return Err(CoreError::HeadersTimeout),
+        () = silent_server(progress, headers_timeout) => return Err(CoreError::HeadersTimeout),
     };
     let (mut parts, mut body) = response.into_parts();
     if header_bytes(&parts.headers) >= options.max_header_size {
@@ -94,23 +130,27 @@ async fn run<T: Transport, H: DispatchHandler>(
         content_length: body.size_hint().exact(),
     };
 
-    let mut size = SizeLimit { left: options.max_response_size };
+    let mut size = SizeLimit {
+        left: options.max_response_size,
+    };
     let prefetched = prefetch(&mut body).await;
-    size.count(prefetched.data.len())?;
-    if let Some(Ok(trailers)) = prefetched.end {
+    let counted = size.count(prefetched.data.len());
+    let mut trailers = prefetched.trailers;
+    if counted.is_ok() && matches!(prefetched.end, Some(Ok(()))) {
         handler.on_response_complete(start, prefetched.data, trailers).await;
         drop(upload);
         return Ok(());
     }
     handler.on_response_start(start).await;
+    counted?;
     if !prefetched.data.is_empty() {
+        controller.pause_state().wait_if_paused().await;
         handler.on_response_data(prefetched.data).await;
     }
     if let Some(Err(error)) = prefetched.end {
         return Err(error);
     }
 
-    let mut trailers = HeaderMap::new();
     loop {
         controller.pause_state().wait_if_paused().await;
         let frame = tokio::select! {
@@ -122,6 +162,8 @@ async fn run<T: Transport, H: DispatchHandler>(
             Some(Ok(data)) if data.is_empty() => {}
             Some(Ok(data)) => {
                 size.count(data.len())?;
+                // A pause may have come while the frame was awaited.
+                controller.pause_state().wait_if_paused().await;
                 handler.on_response_data(data).await;
             }
             Some(Err(frame)) => trailers.extend(frame.into_trailers().unwrap_or_default()),
@@ -146,14 +188,18 @@ impl Drop for StopUpload<'_> {
 
 /// Resolves `limit` after the upload has left: undici's headersTimeout does not run while the request is written.
 async fn silent_server(progress: &UploadProgress, limit: Option<Duration>) {
-    let Some(limit) = limit else { return std::future::pending().await };
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
     progress.finished().await;
     sleep(limit).await;
 }
 
 /// Resolves after `limit` without a frame in which the gate was open all the time.
 async fn silent_body(pause: &PauseState, limit: Option<Duration>) {
-    let Some(limit) = limit else { return std::future::pending().await };
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
     loop {
         pause.wait_if_paused().await;
         let resumes = pause.resumes();
@@ -171,14 +217,19 @@ struct SizeLimit {
 impl SizeLimit {
     fn count(&mut self, bytes: usize) -> Result<(), CoreError> {
         if let Some(left) = &mut self.left {
-            *left = left.checked_sub(bytes as u64).ok_or(CoreError::ResponseExceededMaxSize)?;
+            *left = left
+                .checked_sub(bytes as u64)
+                .ok_or(CoreError::ResponseExceededMaxSize)?;
         }
         Ok(())
     }
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
 }
 
 /// hyper keeps the phrase only where it differs from the canonical one.
@@ -195,7 +246,8 @@ fn reason_phrase(parts: &mut http::response::Parts) -> Bytes {
 /// What came with the head.
 struct Prefetched {
     data: Bytes,
-    end: Option<Result<HeaderMap, CoreError>>,
+    trailers: HeaderMap,
+    end: Option<Result<(), CoreError>>,
 }
 
 /// Takes what is there without waiting for the server.
@@ -206,7 +258,7 @@ async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &mut B
     let mut has_yielded = false;
     let end = loop {
         if body.is_end_stream() {
-            break Some(Ok(trailers));
+            break Some(Ok(()));
         }
         let wanted = match body.size_hint().exact() {
             Some(left) => left + held as u64 <= COMPLETE_BODY || frames.is_empty(),
@@ -224,7 +276,7 @@ async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &mut B
                 Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
             },
             Some(Some(Err(error))) => break Some(Err(error)),
-            Some(None) => break Some(Ok(trailers)),
+            Some(None) => break Some(Ok(())),
             // The connection's task moves the bytes it already has only when it runs again.
             None if !has_yielded => {
                 has_yielded = true;
@@ -233,7 +285,11 @@ async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &mut B
             None => break None,
         }
     };
-    Prefetched { data: join(frames), end }
+    Prefetched {
+        data: join(frames),
+        trailers,
+        end,
+    }
 }
 
 fn join(mut frames: Vec<Bytes>) -> Bytes {

@@ -26,15 +26,18 @@ impl Origin {
             return None;
         }
         let (host_end, port) = match authority.rfind(':') {
-            Some(colon) if !authority[colon..].contains(']') => {
-                (start + colon, authority[colon + 1..].parse().ok()?)
-            }
+            Some(colon) if !authority[colon..].contains(']') => (start + colon, authority[colon + 1..].parse().ok()?),
             _ => (text.len(), default_port),
         };
         if host_end == start {
             return None;
         }
-        Some(Self { text: text.into(), scheme_len, host: (start, host_end), port })
+        Some(Self {
+            text: text.into(),
+            scheme_len,
+            host: (start, host_end),
+            port,
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -47,7 +50,9 @@ impl Origin {
 
     /// The host; an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
-        self.text[self.host.0..self.host.1].trim_start_matches('[').trim_end_matches(']')
+        self.text[self.host.0..self.host.1]
+            .trim_start_matches('[')
+            .trim_end_matches(']')
     }
 
     pub fn port(&self) -> u16 {
@@ -62,7 +67,10 @@ mod tests {
     #[test]
     fn reads_host_and_port() {
         let origin = Origin::parse("http://localhost:8080").unwrap();
-        assert_eq!((origin.host(), origin.port(), origin.is_https()), ("localhost", 8080, false));
+        assert_eq!(
+            (origin.host(), origin.port(), origin.is_https()),
+            ("localhost", 8080, false)
+        );
         let origin = Origin::parse("https://[::1]").unwrap();
         assert_eq!((origin.host(), origin.port(), origin.is_https()), ("::1", 443, true));
         let origin = Origin::parse("https://[::1]:99").unwrap();
@@ -71,7 +79,16 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_origin() {
-        for text in ["", "http://", "ftp://a", "http://a/b", "http://a:x", "http://:80", "http://u@a", "a:80"] {
+        for text in [
+            "",
+            "http://",
+            "ftp://a",
+            "http://a/b",
+            "http://a:x",
+            "http://:80",
+            "http://u@a",
+            "a:80",
+        ] {
             assert!(Origin::parse(text).is_none(), "{text}");
         }
     }

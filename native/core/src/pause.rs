@@ -87,7 +87,10 @@ mod tests {
         tokio::task::yield_now().await;
         state.resume(PauseReason::QueueFull);
         tokio::task::yield_now().await;
-        assert!(!waiter.is_finished(), "a drained queue must not undo the consumer's pause");
+        assert!(
+            !waiter.is_finished(),
+            "a drained queue must not undo the consumer's pause"
+        );
         assert!(state.is_paused_by(PauseReason::Consumer));
         state.resume(PauseReason::Consumer);
         waiter.await.unwrap();

@@ -43,12 +43,21 @@ impl Resolver {
 
     /// The address that `host` stood for when it was last looked up; an IP literal is its own.
     pub fn last_address(&self, host: &str) -> Option<IpAddr> {
-        host.parse().ok().or_else(|| self.last.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied())
+        host.parse().ok().or_else(|| {
+            self.last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(host)
+                .copied()
+        })
     }
 }
 
 fn lookup_blocking(host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
-    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
     let answers = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| lookup_error(host, &error))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for answer in answers.flatten() {
@@ -103,9 +112,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_name_is_a_getaddrinfo_failure() {
-        let error = Resolver::default().lookup("nowhere.invalid".into()).await.unwrap_err().0;
+        let error = Resolver::default()
+            .lookup("nowhere.invalid".into())
+            .await
+            .unwrap_err()
+            .0;
         // A machine without any name server answers EAI_AGAIN, as Node says there too.
         assert!(matches!(error.code, "ENOTFOUND" | "EAI_AGAIN"), "{error}");
-        assert_eq!((error.syscall, error.hostname.as_deref()), ("getaddrinfo", Some("nowhere.invalid")));
+        assert_eq!(
+            (error.syscall, error.hostname.as_deref()),
+            ("getaddrinfo", Some("nowhere.invalid"))
+        );
     }
 }

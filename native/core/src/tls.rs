@@ -40,7 +40,10 @@ pub fn client_config(options: &TlsOptions, alpn: &[&[u8]]) -> Result<ClientConfi
     } else {
         Arc::new(NodeVerifier { verifier, anchors })
     };
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(config)
 }
@@ -49,7 +52,8 @@ type Verifier = (Arc<dyn ServerCertVerifier>, Vec<CertificateDer<'static>>);
 
 fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Verifier, CoreError> {
     let Some(pem) = &options.ca else {
-        let platform = rustls_platform_verifier::Verifier::new(Arc::clone(provider)).map_err(|error| invalid(&error))?;
+        let platform =
+            rustls_platform_verifier::Verifier::new(Arc::clone(provider)).map_err(|error| invalid(&error))?;
         return Ok((Arc::new(platform), Vec::new()));
     };
     let mut roots = RootCertStore::empty();
@@ -72,7 +76,10 @@ fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Veri
 }
 
 fn invalid(error: &rustls::Error) -> CoreError {
-    CoreError::Tls { code: "ERR_TLS_INVALID_CONTEXT", message: format!("TLS cannot be set up: {error}") }
+    CoreError::Tls {
+        code: "ERR_TLS_INVALID_CONTEXT",
+        message: format!("TLS cannot be set up: {error}"),
+    }
 }
 
 /// Tells apart what webpki calls "unknown issuer", as OpenSSL does, and accepts a leaf that was itself given as `ca`,
@@ -92,8 +99,9 @@ impl ServerCertVerifier for NodeVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let result =
-            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let result = self
+            .verifier
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match result {
             Err(rustls::Error::InvalidCertificate(error)) if is_untrusted(&error) => {
                 if self.anchors.iter().any(|anchor| anchor.as_ref() == end_entity.as_ref()) {
@@ -159,7 +167,10 @@ fn verify_anchored_leaf(
 /// OpenSSL's verdict on a chain that leads to no trusted root.
 fn untrusted(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> CertificateRefused {
     if is_self_signed(end_entity) {
-        return CertificateRefused { code: "DEPTH_ZERO_SELF_SIGNED_CERT", message: "self-signed certificate" };
+        return CertificateRefused {
+            code: "DEPTH_ZERO_SELF_SIGNED_CERT",
+            message: "self-signed certificate",
+        };
     }
     match intermediates.last() {
         Some(last) if is_self_signed(last) => CertificateRefused {

@@ -49,7 +49,9 @@ struct QueueState {
 
 impl std::fmt::Debug for UploadQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UploadQueue").field("held", &self.lock().credit.held()).finish_non_exhaustive()
+        f.debug_struct("UploadQueue")
+            .field("held", &self.lock().credit.held())
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,18 +218,28 @@ impl UploadBody {
                 progress.finish();
                 return (None, progress);
             }
+            RequestBody::Bytes(bytes) if bytes.is_empty() => return Self::new(RequestBody::Empty),
             RequestBody::Bytes(bytes) => {
                 let length = bytes.len() as u64;
                 (Source::Bytes(bytes), Some(length))
             }
             RequestBody::Stream { queue, length } => (Source::Queue(queue), length),
         };
-        (Some(Self { source, left, progress: Arc::clone(&progress) }), progress)
+        (
+            Some(Self {
+                source,
+                left,
+                progress: Arc::clone(&progress),
+            }),
+            progress,
+        )
     }
 
     fn count(&mut self, frame: Bytes) -> Result<Bytes, UploadError> {
         if let Some(left) = &mut self.left {
-            *left = left.checked_sub(frame.len() as u64).ok_or(UploadError::LengthMismatch)?;
+            *left = left
+                .checked_sub(frame.len() as u64)
+                .ok_or(UploadError::LengthMismatch)?;
         }
         Ok(frame)
     }
@@ -313,7 +325,10 @@ mod tests {
                 listener.fetch_add(1, Ordering::SeqCst);
             }),
         ));
-        let (body, _) = UploadBody::new(RequestBody::Stream { queue: Arc::clone(&queue), length });
+        let (body, _) = UploadBody::new(RequestBody::Stream {
+            queue: Arc::clone(&queue),
+            length,
+        });
         (body.unwrap(), queue, told)
     }
 

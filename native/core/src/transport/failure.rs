@@ -95,7 +95,10 @@ fn io_error(error: &io::Error, phase: Phase, peer: &Peer<'_>) -> Option<CoreErro
         io::ErrorKind::ConnectionReset => Some(reset()),
         io::ErrorKind::BrokenPipe => Some(CoreError::Socket("other side closed".into())),
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if phase == Phase::Body => {
-            Some(CoreError::HttpParser { code: "HPE_INVALID_CHUNK_SIZE", detail: "Invalid chunk size".into() })
+            Some(CoreError::HttpParser {
+                code: "HPE_INVALID_CHUNK_SIZE",
+                detail: "Invalid chunk size".into(),
+            })
         }
         _ => None,
     }
@@ -142,7 +145,11 @@ fn system(errno: i32, kind: io::ErrorKind, phase: Phase, peer: &Peer<'_>) -> Opt
     } else {
         "read"
     };
-    let address = if connect { peer.address.map(|address| address.to_string()) } else { None };
+    let address = if connect {
+        peer.address.map(|address| address.to_string())
+    } else {
+        None
+    };
     Some(CoreError::System(SystemError {
         code,
         errno: -errno,
@@ -174,8 +181,13 @@ fn hyper_error(error: &hyper::Error) -> Option<CoreError> {
         let (code, detail) = PARSER_CODES
             .iter()
             .find(|(part, ..)| text.contains(part))
-            .map_or(("HPE_INVALID_CONSTANT", "Expected HTTP/"), |&(_, code, detail)| (code, detail));
-        return Some(CoreError::HttpParser { code, detail: detail.into() });
+            .map_or(("HPE_INVALID_CONSTANT", "Expected HTTP/"), |&(_, code, detail)| {
+                (code, detail)
+            });
+        return Some(CoreError::HttpParser {
+            code,
+            detail: detail.into(),
+        });
     }
     if error.is_user() && error.is_body_write_aborted() {
         return Some(CoreError::RequestContentLengthMismatch);
@@ -190,8 +202,16 @@ fn hyper_error(error: &hyper::Error) -> Option<CoreError> {
 const PARSER_CODES: [(&str, &str, &str); 6] = [
     ("status", "HPE_INVALID_STATUS", "Invalid status code"),
     ("version", "HPE_INVALID_CONSTANT", "Expected HTTP/"),
-    ("content-length", "HPE_UNEXPECTED_CONTENT_LENGTH", "Content-Length can't be present with Transfer-Encoding"),
-    ("transfer-encoding", "HPE_INVALID_TRANSFER_ENCODING", "Invalid transfer encoding"),
+    (
+        "content-length",
+        "HPE_UNEXPECTED_CONTENT_LENGTH",
+        "Content-Length can't be present with Transfer-Encoding",
+    ),
+    (
+        "transfer-encoding",
+        "HPE_INVALID_TRANSFER_ENCODING",
+        "Invalid transfer encoding",
+    ),
     ("header", "HPE_INVALID_HEADER_TOKEN", "Invalid header value char"),
     ("token", "HPE_INVALID_HEADER_TOKEN", "Invalid header token"),
 ];
@@ -200,12 +220,21 @@ fn h2_error(error: &h2::Error) -> Option<CoreError> {
     let reason = error.reason()?;
     let message = format!("stream error: {reason:?}", reason = reason.description());
     if error.is_go_away() {
-        return Some(CoreError::Socket(format!("HTTP/2: GOAWAY with code {}", u32::from(reason))));
+        return Some(CoreError::Socket(format!(
+            "HTTP/2: GOAWAY with code {}",
+            u32::from(reason)
+        )));
     }
     if error.is_reset() {
-        return Some(CoreError::Http2 { code: "ERR_HTTP2_STREAM_ERROR", message });
+        return Some(CoreError::Http2 {
+            code: "ERR_HTTP2_STREAM_ERROR",
+            message,
+        });
     }
-    Some(CoreError::Http2 { code: "ERR_HTTP2_SESSION_ERROR", message })
+    Some(CoreError::Http2 {
+        code: "ERR_HTTP2_SESSION_ERROR",
+        message,
+    })
 }
 
 fn tls_error(error: &rustls::Error, peer: &Peer<'_>) -> CoreError {
@@ -216,19 +245,26 @@ fn tls_error(error: &rustls::Error, peer: &Peer<'_>) -> CoreError {
             ("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number")
         }
         rustls::Error::PeerIncompatible(_) => ("ERR_SSL_UNSUPPORTED_PROTOCOL", "unsupported protocol"),
-        rustls::Error::NoCertificatesPresented => {
-            ("ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE", "peer did not return a certificate")
-        }
+        rustls::Error::NoCertificatesPresented => (
+            "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE",
+            "peer did not return a certificate",
+        ),
         _ => ("ERR_SSL_SSL_HANDSHAKE_FAILURE", "ssl handshake failure"),
     };
-    CoreError::Tls { code, message: format!("{message} ({error})") }
+    CoreError::Tls {
+        code,
+        message: format!("{message} ({error})"),
+    }
 }
 
 fn certificate_error(error: &CertificateError, peer: &Peer<'_>) -> CoreError {
     let (code, message) = match error {
         CertificateError::Other(other) => match other.0.downcast_ref::<CertificateRefused>() {
             Some(refused) => (refused.code, refused.message.to_owned()),
-            None => ("UNABLE_TO_VERIFY_LEAF_SIGNATURE", format!("unable to verify the first certificate ({other})")),
+            None => (
+                "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+                format!("unable to verify the first certificate ({other})"),
+            ),
         },
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             ("CERT_HAS_EXPIRED", "certificate has expired".to_owned())
@@ -238,17 +274,24 @@ fn certificate_error(error: &CertificateError, peer: &Peer<'_>) -> CoreError {
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             "ERR_TLS_CERT_ALTNAME_INVALID",
-            format!("Hostname/IP does not match certificate's altnames: {}", peer.origin.host()),
+            format!(
+                "Hostname/IP does not match certificate's altnames: {}",
+                peer.origin.host()
+            ),
         ),
         CertificateError::Revoked => ("CERT_REVOKED", "certificate revoked".to_owned()),
         CertificateError::BadSignature => ("CERT_SIGNATURE_FAILURE", "certificate signature failure".to_owned()),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             ("INVALID_PURPOSE", "unsupported certificate purpose".to_owned())
         }
-        CertificateError::UnknownIssuer => {
-            ("UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "unable to get local issuer certificate".to_owned())
-        }
-        other => ("UNABLE_TO_VERIFY_LEAF_SIGNATURE", format!("unable to verify the first certificate ({other:?})")),
+        CertificateError::UnknownIssuer => (
+            "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+            "unable to get local issuer certificate".to_owned(),
+        ),
+        other => (
+            "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+            format!("unable to verify the first certificate ({other:?})"),
+        ),
     };
     CoreError::Tls { code, message }
 }
@@ -259,22 +302,21 @@ fn alert_code(alert: AlertDescription) -> (&'static str, &'static str) {
             ("ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", "sslv3 alert handshake failure")
         }
         AlertDescription::BadCertificate => ("ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "sslv3 alert bad certificate"),
-        AlertDescription::CertificateUnknown => {
-            ("ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN", "sslv3 alert certificate unknown")
-        }
-        AlertDescription::CertificateRequired => {
-            ("ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "tlsv13 alert certificate required")
-        }
+        AlertDescription::CertificateUnknown => (
+            "ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+            "sslv3 alert certificate unknown",
+        ),
+        AlertDescription::CertificateRequired => (
+            "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
+            "tlsv13 alert certificate required",
+        ),
         AlertDescription::UnknownCA => ("ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "tlsv1 alert unknown ca"),
-        AlertDescription::ProtocolVersion => {
-            ("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", "tlsv1 alert protocol version")
-        }
-        AlertDescription::UnrecognisedName => {
-            ("ERR_SSL_TLSV1_UNRECOGNIZED_NAME", "tlsv1 unrecognized name")
-        }
-        AlertDescription::NoApplicationProtocol => {
-            ("ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "tlsv1 alert no application protocol")
-        }
+        AlertDescription::ProtocolVersion => ("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", "tlsv1 alert protocol version"),
+        AlertDescription::UnrecognisedName => ("ERR_SSL_TLSV1_UNRECOGNIZED_NAME", "tlsv1 unrecognized name"),
+        AlertDescription::NoApplicationProtocol => (
+            "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL",
+            "tlsv1 alert no application protocol",
+        ),
         AlertDescription::InternalError => ("ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR", "tlsv1 alert internal error"),
         _ => ("ERR_SSL_SSL_ALERT", "ssl alert"),
     }
@@ -286,7 +328,11 @@ mod tests {
 
     fn map(error: io::Error, phase: Phase) -> CoreError {
         let origin = Origin::parse("http://example.test:81").unwrap();
-        let peer = Peer { origin: &origin, address: "10.0.0.1".parse().ok(), connect_timeout: None };
+        let peer = Peer {
+            origin: &origin,
+            address: "10.0.0.1".parse().ok(),
+            connect_timeout: None,
+        };
         classify(&error, phase, &peer)
     }
 
@@ -299,7 +345,10 @@ mod tests {
 
     #[test]
     fn a_reset_while_reading_is_nodes_read_econnreset() {
-        assert_eq!(map(io::Error::from_raw_os_error(104), Phase::Body).to_string(), "read ECONNRESET");
+        assert_eq!(
+            map(io::Error::from_raw_os_error(104), Phase::Body).to_string(),
+            "read ECONNRESET"
+        );
     }
 
     #[test]

@@ -67,8 +67,5 @@ impl Default for TransportConfig {
 pub trait Transport: Send + Sync + 'static {
     type Body: http_body::Body<Data = Bytes, Error = CoreError> + Send + Unpin;
 
-    fn send(
-        &self,
-        request: WireRequest,
-    ) -> impl Future<Output = Result<http::Response<Self::Body>, CoreError>> + Send;
+    fn send(&self, request: WireRequest) -> impl Future<Output = Result<http::Response<Self::Body>, CoreError>> + Send;
 }

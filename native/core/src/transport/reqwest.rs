@@ -33,7 +33,12 @@ impl ReqwestTransport {
     pub fn new(config: TransportConfig) -> Result<Self, CoreError> {
         let resolver = Resolver::default();
         let plain = build(&config, &resolver, unused_tls()?)?;
-        Ok(Self { config, resolver, plain, secure: OnceLock::new() })
+        Ok(Self {
+            config,
+            resolver,
+            plain,
+            secure: OnceLock::new(),
+        })
     }
 
     fn client(&self, origin: &Origin) -> Result<&reqwest::Client, CoreError> {
@@ -68,7 +73,9 @@ fn unused_tls() -> Result<rustls::ClientConfig, CoreError> {
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| CoreError::InvalidArgument(error.to_string()))?;
-    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+    Ok(builder
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 fn build(
@@ -103,14 +110,22 @@ fn build(
     if let Some(address) = config.local_address {
         builder = builder.local_address(address);
     }
-    builder.build().map_err(|error| CoreError::InvalidArgument(error.to_string()))
+    builder
+        .build()
+        .map_err(|error| CoreError::InvalidArgument(error.to_string()))
 }
 
 impl Transport for ReqwestTransport {
     type Body = ReqwestBody;
 
     async fn send(&self, request: WireRequest) -> Result<http::Response<ReqwestBody>, CoreError> {
-        let WireRequest { origin, method, target, headers, body } = request;
+        let WireRequest {
+            origin,
+            method,
+            target,
+            headers,
+            body,
+        } = request;
         let url = format!("{}{target}", origin.as_str());
         let url = reqwest::Url::parse(&url)
             .map_err(|error| CoreError::InvalidArgument(format!("invalid url {url}: {error}")))?;
@@ -128,7 +143,11 @@ impl Transport for ReqwestTransport {
                 if error.is_connect() && error.is_timeout() {
                     return Err(connect_timeout(&peer));
                 }
-                let phase = if error.is_connect() { Phase::Connect } else { Phase::Head };
+                let phase = if error.is_connect() {
+                    Phase::Connect
+                } else {
+                    Phase::Head
+                };
                 Err(classify(&error, phase, &peer))
             }
         }
@@ -160,7 +179,11 @@ impl Body for ReqwestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
         Pin::new(&mut self.inner).poll_frame(cx).map_err(|error| {
-            let peer = Peer { origin: &self.origin, address: self.address, connect_timeout: None };
+            let peer = Peer {
+                origin: &self.origin,
+                address: self.address,
+                connect_timeout: None,
+            };
             classify(&error, Phase::Body, &peer)
         })
     }

@@ -1,8 +1,8 @@
 //! An engine without sockets, for tests under tokio's paused clock.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -42,7 +42,10 @@ pub struct MockBody {
 /// An agent on a mock engine, and the requests that reach it.
 pub fn mock_agent() -> (Agent<MockTransport>, mpsc::UnboundedReceiver<MockRequest>) {
     let (requests, receiver) = mpsc::unbounded_channel();
-    (Agent::with_transport(AgentConfig::default(), Handle::current(), MockTransport { requests }), receiver)
+    (
+        Agent::with_transport(AgentConfig::default(), Handle::current(), MockTransport { requests }),
+        receiver,
+    )
 }
 
 /// Without any limit.
@@ -65,8 +68,18 @@ impl MockRequest {
     pub fn respond_with(self, prepare: impl FnOnce(MockServer) -> MockServer) -> MockServer {
         let (frames, receiver) = mpsc::unbounded_channel();
         let polls = Arc::new(AtomicUsize::new(0));
-        let server = prepare(MockServer { frames, polls: Arc::clone(&polls) });
-        assert!(self.head.send(Ok(http::Response::new(body))).is_ok(), "the client has gone");
+        let server = prepare(MockServer {
+            frames,
+            polls: Arc::clone(&polls),
+        });
+        let body = MockBody {
+            frames: receiver,
+            polls,
+        };
+        assert!(
+            self.head.send(Ok(http::Response::new(body))).is_ok(),
+            "the client has gone"
+        );
         server
     }
 

@@ -74,7 +74,10 @@ impl DispatchHandler for Recorder {
 impl Events {
     /// The next call; panics when there is none left.
     pub async fn next(&mut self) -> Event {
-        self.0.recv().await.expect("the handler is gone and has said nothing more")
+        self.0
+            .recv()
+            .await
+            .expect("the handler is gone and has said nothing more")
     }
 
     /// A call that was made already.
@@ -99,14 +102,22 @@ impl Events {
 
     /// Every call up to the last, which must be an end or an error, and the last for good.
     pub async fn finish(&mut self) -> Outcome {
-        let mut outcome =
-            Outcome { start: None, body: Vec::new(), frames: 0, end: Ok(HeaderMap::new()), is_complete: false };
+        let mut outcome = Outcome {
+            start: None,
+            body: Vec::new(),
+            frames: 0,
+            end: Ok(HeaderMap::new()),
+            is_complete: false,
+        };
         let mut has_ended = false;
         while let Some(event) = self.0.recv().await {
             assert!(!has_ended, "a call after the end: {event:?}");
             match event {
                 Event::Start(start) => {
-                    assert!(outcome.start.is_none() && outcome.frames == 0, "the head comes first and once");
+                    assert!(
+                        outcome.start.is_none() && outcome.frames == 0,
+                        "the head comes first and once"
+                    );
                     outcome.start = Some(start);
                 }
                 Event::Data(frame) => {
@@ -178,19 +189,36 @@ pub fn get(origin: &Origin) -> DispatchOptions {
 }
 
 pub fn post(origin: &Origin, body: RequestBody) -> DispatchOptions {
-    DispatchOptions { body, ..DispatchOptions::new(origin.clone(), Method::POST, "/") }
+    DispatchOptions {
+        body,
+        ..DispatchOptions::new(origin.clone(), Method::POST, "/")
+    }
 }
 
 /// An upload that tells every notice of fresh credit.
 pub fn upload(window: usize, gauge: &Arc<ByteGauge>) -> (Arc<UploadQueue>, mpsc::UnboundedReceiver<()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let listener = Box::new(move || drop(sender.send(())));
-    (Arc::new(UploadQueue::new(window, Arc::clone(gauge), listener)), receiver)
+    let listener = Box::new(move || {
+        let _ = sender.send(());
+    });
+    (
+        Arc::new(UploadQueue::new(window, Arc::clone(gauge), listener)),
+        receiver,
+    )
 }
 
 /// Bytes whose value depends on their place, so that a lost or swapped piece shows.
 pub fn pattern(offset: usize, length: usize) -> Vec<u8> {
-    (offset..offset + length).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
+    (offset..offset + length)
+        .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8)
+        .collect()
+}
+
+/// Lets the runtime look at its sockets and run what is ready, often enough for a closed socket to be noticed.
+pub async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A limit so far away that only tokio's paused clock gets there.

@@ -26,7 +26,9 @@ impl RawServer {
 
     fn listen(socket: TcpSocket) -> Self {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { listener: socket.listen(1024).unwrap() }
+        Self {
+            listener: socket.listen(1024).unwrap(),
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -42,7 +44,10 @@ impl RawServer {
     }
 
     pub async fn accept(&self) -> Connection {
-        Connection { stream: self.listener.accept().await.unwrap().0, ahead: Vec::new() }
+        Connection {
+            stream: self.listener.accept().await.unwrap().0,
+            ahead: Vec::new(),
+        }
     }
 
     /// The next connection and the head of its first request.
@@ -73,7 +78,9 @@ impl Head {
 
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
@@ -90,15 +97,25 @@ impl Connection {
             if let Some(end) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
                 let rest = self.ahead.split_off(end + 4);
                 let head = std::mem::replace(&mut self.ahead, rest);
-                return Head { text: String::from_utf8(head).unwrap() };
+                return Head {
+                    text: String::from_utf8(head).unwrap(),
+                };
             }
-            assert_ne!(self.stream.read_buf(&mut self.ahead).await.unwrap(), 0, "closed within the head");
+            assert_ne!(
+                self.stream.read_buf(&mut self.ahead).await.unwrap(),
+                0,
+                "closed within the head"
+            );
         }
     }
 
     pub async fn body(&mut self, length: usize) -> Vec<u8> {
         while self.ahead.len() < length {
-            assert_ne!(self.stream.read_buf(&mut self.ahead).await.unwrap(), 0, "closed within the body");
+            assert_ne!(
+                self.stream.read_buf(&mut self.ahead).await.unwrap(),
+                0,
+                "closed within the body"
+            );
         }
         let rest = self.ahead.split_off(length);
         std::mem::replace(&mut self.ahead, rest)
@@ -124,7 +141,11 @@ impl Connection {
                 let line = self.body(end + 2).await;
                 return String::from_utf8(line[..end].to_vec()).unwrap();
             }
-            assert_ne!(self.stream.read_buf(&mut self.ahead).await.unwrap(), 0, "closed within a line");
+            assert_ne!(
+                self.stream.read_buf(&mut self.ahead).await.unwrap(),
+                0,
+                "closed within a line"
+            );
         }
     }
 
@@ -141,7 +162,10 @@ impl Connection {
                 Ok(0) => return rest.len(),
                 Ok(_) => {}
                 Err(error) => {
-                    assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{error}");
+                    assert!(
+                        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
+                        "{error}"
+                    );
                     return rest.len();
                 }
             }
