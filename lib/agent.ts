@@ -6,7 +6,7 @@ import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
 import { SubmissionBatch } from '../streams/exchange.ts'
 import type { Submission, WireRequest } from '../streams/exchange.ts'
 import { NativeDispatch } from '../streams/native-dispatch.ts'
-import type { UploadSource } from '../streams/upload.ts'
+import type { DispatchOwner } from '../streams/native-dispatch.ts'
 import { DispatchController } from './controller.ts'
 import {
   assertDispatchOptions,
@@ -39,6 +39,7 @@ import type {
 const kSettings = Symbol('sluice.settings')
 const kNative = Symbol('sluice.native')
 const kHttp1 = Symbol('sluice.http1')
+const kOwner = Symbol('sluice.owner')
 const kRunning = Symbol('sluice.running')
 const kFetches = Symbol('sluice.fetches')
 const kClosing = Symbol('sluice.closing')
@@ -98,6 +99,13 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private readonly [kSettings]: AgentSettings
   private readonly [kNative]: NativeSide
   private [kHttp1]: NativeSide | null = null
+  private readonly [kOwner]: DispatchOwner = {
+    toError: createUndiciError,
+    onDispatched: (job) => {
+      this[kRunning].delete(job as NativeDispatch<DispatchController>)
+      this.closeIfIdle()
+    },
+  }
   private readonly [kRunning] = new Set<NativeDispatch<DispatchController>>()
   private [kFetches] = 0
   private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null
@@ -227,24 +235,9 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private start(request: DispatchRequest, handler: DispatchHandler): void {
     const controller = new DispatchController()
     const source = request.body.kind === 'stream' ? request.body.source : null
-    const job = new NativeDispatch(
-      handler as never,
-      controller,
-      toWireRequest(request),
-      source as UploadSource,
-      toError,
-    )
-    const { delivery } = job
+    const job = new NativeDispatch(handler as never, controller, toWireRequest(request), source, this[kOwner])
     this[kRunning].add(job)
-    delivery.onDone = () => {
-      this[kRunning].delete(job)
-      this.closeIfIdle()
-    }
-    controller.setRequestHandle({
-      abort: (reason) => delivery.drop(reason),
-      pause: () => job.pause(),
-      resume: () => job.resume(),
-    })
+    controller.setRequestHandle(job)
     job.submit(this.nativeFor(request).batch)
   }
 
@@ -285,7 +278,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     const error = reason ?? new ClientDestroyedError()
     // Running requests learn of it later, not inside this call.
     await Promise.resolve()
-    for (const job of this[kRunning]) job.delivery.drop(error)
+    for (const job of this[kRunning]) job.drop(error)
     for (const side of this.nativeSides()) binding.agentDestroy(side.agent)
     this[kClosing]?.resolve()
   }
@@ -294,10 +287,6 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     const http1 = this[kHttp1]
     return http1 === null ? [this[kNative]] : [this[kNative], http1]
   }
-}
-
-function toError(info: CoreErrorInfo): Error {
-  return createUndiciError(info)
 }
 
 function assertCallback(callback: unknown): void {

@@ -1,7 +1,7 @@
 /** The dispatch shim by itself: any ReadableStream response onto undici's callbacks. */
-import { Delivery, toHeaderRecord } from '../streams/dispatch-shim.ts'
+import { toHeaderRecord } from '../streams/dispatch-shim.ts'
 import type { HeaderRecord } from '../streams/dispatch-shim.ts'
-import { pumpStream } from '../streams/stream-pump.ts'
+import { StreamDispatch } from '../streams/stream-dispatch.ts'
 import { DispatchController } from './controller.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { adaptLegacyHandler, isLegacyHandler } from './legacy-handler.ts'
@@ -33,20 +33,15 @@ export function dispatchStream(
     throw new InvalidArgumentError('response must have a status')
   }
   const adapted = isLegacyHandler(handler) ? adaptLegacyHandler(handler) : (handler as DispatchHandler)
-  const delivery = new Delivery<DispatchController>(adapted as never, controller)
   const flat = toFlat(response.headers)
-  const pump = pumpStream(delivery, response.body as never, {
+  const job = new StreamDispatch(adapted as never, controller, response.body as never, {
     status: response.status,
     statusText: response.statusText ?? '',
     start: () => controller.setRawHeaders(flat, false),
     headers: toHeaderRecord(flat),
     trailers: async () => readTrailers(controller, response),
   })
-  controller.setRequestHandle({
-    abort: (reason) => delivery.drop(reason),
-    pause: () => {},
-    resume: () => pump.resume(),
-  })
+  controller.setRequestHandle(job)
   return controller
 }
 

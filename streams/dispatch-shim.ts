@@ -29,15 +29,11 @@ export interface GateHandler<Controller> {
 /** `waiting` → `started` → `receiving` → `done`. Nothing is delivered before or after. */
 export type DeliveryState = 'waiting' | 'started' | 'receiving' | 'done'
 
-/** Calls one handler, in order, and never again after its end. */
-export class Delivery<Controller extends GateController> {
+/** Calls one handler, in order, and never again after its end. A subclass is the source it is fed from. */
+export abstract class Delivery<Controller extends GateController> {
   state: DeliveryState = 'waiting'
   readonly handler: GateHandler<Controller>
   readonly controller: Controller
-  /** The request is over for the handler and its source must be dropped; with the error it ended with. */
-  onDrop: ((error: unknown) => void) | null = null
-  /** Called once, when the handler has had its last call. */
-  onDone: (() => void) | null = null
 
   constructor(handler: GateHandler<Controller>, controller: Controller) {
     this.handler = handler
@@ -86,13 +82,13 @@ export class Delivery<Controller extends GateController> {
       this.fail(error)
       return
     }
-    this.finish()
+    this.finish(undefined)
   }
 
   /** Exactly one `onResponseError`. A throw inside it has nobody left to go to. */
   fail(error: unknown): void {
     if (!this.isOpen()) return
-    this.finish()
+    this.finish(error)
     try {
       this.handler.onResponseError?.(this.controller, error as Error)
     } catch (thrown) {
@@ -103,21 +99,28 @@ export class Delivery<Controller extends GateController> {
   /** The handler first, synchronously, then the source. */
   drop(error: unknown): void {
     if (!this.isOpen()) return
-    const { onDrop } = this
-    this.onDrop = null
     this.fail(error)
-    onDrop?.(error)
+    this.dropSource(error)
+  }
+
+  /** What the controller's `abort` does: the handler has its error when this returns. */
+  abort(reason: unknown): void {
+    this.drop(reason)
   }
 
   isOpen(): boolean {
     return this.state !== 'done'
   }
 
-  private finish(): void {
+  /** The request is over for the handler: lets go of where its bytes come from. Called once at most. */
+  protected abstract dropSource(error: unknown): void
+
+  /** Nothing is delivered any more but, with an `error`, that. Called once. */
+  protected abstract onDone(error: unknown): void
+
+  private finish(error: unknown): void {
     this.state = 'done'
-    const { onDone } = this
-    this.onDone = null
-    onDone?.()
+    this.onDone(error)
   }
 }
 

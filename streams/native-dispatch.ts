@@ -25,11 +25,19 @@ interface Held {
   trailers: HeaderRecord
 }
 
-export class NativeDispatch<Controller extends NativeController> implements Receiver, Submission {
-  readonly delivery: Delivery<Controller>
-  readonly receiver: Receiver = this
+/** What a request tells the agent it belongs to. */
+export interface DispatchOwner {
+  toError(info: CoreErrorInfo): Error
+  /** The handler has had its last call. */
+  onDispatched(job: object): void
+}
+
+export class NativeDispatch<Controller extends NativeController>
+  extends Delivery<Controller>
+  implements Receiver, Submission
+{
   private readonly request: WireRequest
-  private readonly toError: (info: CoreErrorInfo) => Error
+  private readonly owner: DispatchOwner
   private readonly upload: Upload | null
   private id = 0
   private isSubmitted = false
@@ -43,13 +51,16 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
     controller: Controller,
     request: WireRequest,
     source: UploadSource | null,
-    toError: (info: CoreErrorInfo) => Error,
+    owner: DispatchOwner,
   ) {
-    this.delivery = new Delivery(handler, controller)
-    this.delivery.onDrop = (error) => this.drop(error)
+    super(handler, controller)
     this.request = request
-    this.toError = toError
-    this.upload = source === null ? null : new Upload(source, (error) => this.delivery.drop(error))
+    this.owner = owner
+    this.upload = source === null ? null : new Upload(source, (error) => this.drop(error))
+  }
+
+  get receiver(): Receiver {
+    return this
   }
 
   submit(batch: SubmissionBatch): void {
@@ -58,20 +69,19 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
 
   /** The handler may abort in `onRequestStart`: then nothing is sent. */
   begin(id: number): WireRequest | null {
-    if (!this.delivery.start()) return null
+    if (!this.start()) return null
     this.isSubmitted = true
     this.upload?.start(id)
     return this.request
   }
 
   onHead(head: ResponseHead): void {
-    const { delivery } = this
-    const { controller } = delivery
+    const { controller } = this
     this.hasHead = true
     const flat = splitHeaderText(head.headerText)
     controller.setRawHeaders(flat, head.isHttp2)
     if (!head.isComplete) {
-      delivery.head(head.status, toHeaderRecord(flat), head.statusText)
+      this.head(head.status, toHeaderRecord(flat), head.statusText)
       this.pump()
       return
     }
@@ -79,7 +89,7 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
     // Copied before a callback runs: the memory belongs to the crossing.
     const body = head.body.byteLength === 0 ? null : Buffer.from(head.body)
     const trailers = this.readTrailers(head.trailerText)
-    delivery.head(head.status, toHeaderRecord(flat), head.statusText)
+    this.head(head.status, toHeaderRecord(flat), head.statusText)
     this.held = { body, trailers }
     this.pump()
   }
@@ -90,9 +100,7 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
 
   onError(info: CoreErrorInfo): void {
     this.isSubmitted = false
-    const error = this.toError(info)
-    this.upload?.stop(error)
-    this.delivery.fail(error)
+    this.fail(this.owner.toError(info))
   }
 
   onUploadReady(): void {
@@ -116,12 +124,11 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
   }
 
   private pump(): void {
-    const { delivery } = this
-    const { controller } = delivery
+    const { controller } = this
     if (this.isPumping) return
     this.isPumping = true
     try {
-      while (delivery.isOpen() && !controller.paused) {
+      while (this.isOpen() && !controller.paused) {
         const isDone = this.held === null ? this.pumpSource() : this.pumpHeld(this.held)
         if (isDone) return
       }
@@ -137,7 +144,7 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
     }
     const { body } = held
     held.body = null
-    this.delivery.data(body)
+    this.data(body)
     return false
   }
 
@@ -151,11 +158,9 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
       this.isSubmitted = false
       unwatch(this.id)
     }
-    if (chunk !== undefined) this.delivery.data(chunk as Buffer)
+    if (chunk !== undefined) this.data(chunk as Buffer)
     if (state === ReadState.failed) {
-      const error = this.toError(JSON.parse(end) as CoreErrorInfo)
-      this.upload?.stop(error)
-      this.delivery.fail(error)
+      this.fail(this.owner.toError(JSON.parse(end) as CoreErrorInfo))
     } else if (isOver) {
       // The end waits behind a pause as data does.
       this.held = { body: null, trailers: this.readTrailers(end) }
@@ -166,22 +171,21 @@ export class NativeDispatch<Controller extends NativeController> implements Rece
 
   private readTrailers(text: string): HeaderRecord {
     const flat = splitHeaderText(text)
-    this.delivery.controller.setRawTrailers(flat)
+    this.controller.setRawTrailers(flat)
     return toHeaderRecord(flat)
   }
 
-  private end(trailers: HeaderRecord): void {
+  protected override onDone(error: unknown): void {
     // A response that ended before its upload ends the upload too (undici drops the connection).
-    this.upload?.stop(undefined)
-    this.delivery.end(trailers)
+    this.upload?.stop(error)
+    this.owner.onDispatched(this)
   }
 
-  private drop(error: unknown): void {
+  protected override dropSource(): void {
     if (this.isSubmitted) {
       this.isSubmitted = false
       binding.requestHandleAbort(this.id)
     }
     unwatch(this.id)
-    this.upload?.stop(error)
   }
 }
