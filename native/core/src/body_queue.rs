@@ -44,9 +44,13 @@ pub struct BodyQueue {
 struct State {
     frames: VecDeque<Bytes>,
     credit: ByteCredit,
+    /// Bytes that a sink has taken and not released; they are in the credit, not in the frames.
+    taken: usize,
     is_demanded: bool,
     is_reader_waiting: bool,
     is_closed: bool,
+    /// What a reader finds after the last byte.
+    end_state: ReadState,
     end: Option<BodyEnd>,
 }
 
@@ -59,12 +63,15 @@ impl State {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        self.end_state != ReadState::Empty
+    }
+
     fn read_state(&self) -> ReadState {
-        match (&self.end, self.frames.is_empty()) {
-            (_, false) => ReadState::More,
-            (None, true) => ReadState::Empty,
-            (Some(Ok(_)), true) => ReadState::Ended,
-            (Some(Err(_)), true) => ReadState::Failed,
+        if self.frames.is_empty() {
+            self.end_state
+        } else {
+            ReadState::More
         }
     }
 }
@@ -75,9 +82,11 @@ impl BodyQueue {
             state: Mutex::new(State {
                 frames: VecDeque::new(),
                 credit: ByteCredit::new(window),
+                taken: 0,
                 is_demanded: false,
                 is_reader_waiting: false,
                 is_closed: false,
+                end_state: ReadState::Empty,
                 end: None,
             }),
             pause,
@@ -109,9 +118,14 @@ impl BodyQueue {
     /// Ends the body; true when a waiting reader outside the runtime must be told. The first end counts.
     pub fn finish(&self, end: BodyEnd) -> bool {
         let mut state = self.lock();
-        if state.end.is_some() || state.is_closed {
+        if state.has_ended() || state.is_closed {
             return false;
         }
+        state.end_state = if end.is_ok() {
+            ReadState::Ended
+        } else {
+            ReadState::Failed
+        };
         state.end = Some(end);
         self.ready.notify_one();
         std::mem::take(&mut state.is_reader_waiting)
@@ -169,7 +183,7 @@ impl BodyQueue {
         self.demand_locked(&mut state);
         let read_state = state.read_state();
         state.is_reader_waiting = read_state == ReadState::Empty;
-        (state.credit.held(), read_state)
+        (state.credit.held() - state.taken, read_state)
     }
 
     /// Takes every queued frame for a sink on the runtime. Their bytes count as held until
@@ -178,6 +192,7 @@ impl BodyQueue {
         let mut state = self.lock();
         self.demand_locked(&mut state);
         let frames: Vec<Bytes> = state.frames.drain(..).collect();
+        state.taken = state.credit.held();
         (frames, state.read_state())
     }
 
@@ -188,6 +203,7 @@ impl BodyQueue {
         if state.is_closed {
             return;
         }
+        state.taken = state.taken.saturating_sub(bytes);
         self.give_back(&mut state, bytes);
         if !state.is_full() {
             self.pause.resume(PauseReason::QueueFull);
@@ -206,7 +222,7 @@ impl BodyQueue {
 
     /// Whether all the rest is here: nothing more will come from the socket.
     pub fn is_complete(&self) -> bool {
-        self.lock().end.is_some()
+        self.lock().has_ended()
     }
 
     pub fn held(&self) -> usize {
@@ -223,6 +239,7 @@ impl BodyQueue {
         state.frames.clear();
         let held = state.credit.held();
         state.credit.give_back(held);
+        state.taken = 0;
         self.gauge.subtract(held);
         state.is_reader_waiting = false;
         self.ready.notify_one();

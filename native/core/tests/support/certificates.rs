@@ -23,12 +23,10 @@ pub struct Identity {
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub fn new() -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "sluice test authority");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -63,7 +61,10 @@ impl Authority {
 
 fn leaf(host: &str) -> CertificateParams {
     let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, host);
+    // A name that no trusted root has: Debian's snake oil is called localhost.
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, format!("sluice test {host}"));
     params
 }
 

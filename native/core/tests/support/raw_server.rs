@@ -44,8 +44,10 @@ impl RawServer {
     }
 
     pub async fn accept(&self) -> Connection {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
         Connection {
-            stream: self.listener.accept().await.unwrap().0,
+            stream,
             ahead: Vec::new(),
         }
     }
