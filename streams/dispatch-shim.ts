@@ -76,24 +76,24 @@ export abstract class Delivery<Controller extends GateController> {
   /** RetryHandler throws from `onResponseEnd` and expects `onResponseError` with it. */
   end(trailers: HeaderRecord): void {
     if (!this.isOpen()) return
+    // Before the call: an abort inside it comes too late to be reported.
+    this.state = 'done'
     try {
       this.handler.onResponseEnd?.(this.controller, trailers)
     } catch (error) {
-      this.fail(error)
+      this.onDone(error)
+      this.report(error)
       return
     }
-    this.finish(undefined)
+    this.onDone(undefined)
   }
 
-  /** Exactly one `onResponseError`. A throw inside it has nobody left to go to. */
+  /** Exactly one `onResponseError`. */
   fail(error: unknown): void {
     if (!this.isOpen()) return
-    this.finish(error)
-    try {
-      this.handler.onResponseError?.(this.controller, error as Error)
-    } catch (thrown) {
-      throwLater(thrown)
-    }
+    this.state = 'done'
+    this.onDone(error)
+    this.report(error)
   }
 
   /** The handler first, synchronously, then the source. */
@@ -118,9 +118,13 @@ export abstract class Delivery<Controller extends GateController> {
   /** Nothing is delivered any more but, with an `error`, that. Called once. */
   protected abstract onDone(error: unknown): void
 
-  private finish(error: unknown): void {
-    this.state = 'done'
-    this.onDone(error)
+  /** A throw inside `onResponseError` has nobody left to go to. */
+  private report(error: unknown): void {
+    try {
+      this.handler.onResponseError?.(this.controller, error as Error)
+    } catch (thrown) {
+      throwLater(thrown)
+    }
   }
 }
 

@@ -33,7 +33,7 @@ export class StreamDispatch<Controller extends GateController> extends Delivery<
     super(handler, controller)
     this.reader = stream?.getReader() ?? null
     this.response = response
-    this.run().catch((error: unknown) => this.fail(causeOf(error)))
+    this.run().catch((error: unknown) => this.drop(causeOf(error)))
   }
 
   /** Nothing to tell: the next read waits until the controller runs again. */

@@ -1,0 +1,168 @@
+import { expect, test, vi } from 'vitest'
+import { Agent, DispatchController, errors } from '../lib/index.ts'
+import type { DispatchInterceptor } from '../lib/index.ts'
+import { until } from './support/deadline.ts'
+import { Recorder, send } from './support/recorder.ts'
+import type { Generation } from './support/recorder.ts'
+import { closedPort, startServer } from './support/servers.ts'
+
+const generations: Generation[] = ['current', 'legacy']
+
+test.each(generations)('abort inside onRequestStart sends nothing (%s handler)', async (generation) => {
+  const paths: (string | undefined)[] = []
+  await using server = await startServer((request, response) => {
+    paths.push(request.url)
+    response.end()
+  })
+  await using agent = new Agent()
+  const reason = new Error('not now')
+  const aborted = new Recorder(generation, { start: (gate) => gate.abort(reason) })
+  const failed = new Recorder(generation, {
+    start: () => {
+      throw reason
+    },
+  })
+  send(agent, server.origin, aborted, { path: '/aborted' })
+  send(agent, server.origin, failed, { path: '/failed' })
+  await send(agent, server.origin, new Recorder(), { path: '/sent' }).ended
+  await send(agent, server.origin, new Recorder(), { path: '/sent' }).ended
+  expect(paths).toEqual(['/sent', '/sent'])
+  for (const { calls, error } of [aborted, failed]) {
+    expect(calls).toEqual(['start', 'error'])
+    expect(error).toBe(reason)
+  }
+})
+
+test('a body is not read when the request is aborted in onRequestStart, and is ended', async () => {
+  await using server = await startServer((_request, response) => response.end())
+  await using agent = new Agent()
+  const pull = vi.fn()
+  const cancel = vi.fn()
+  const body = new ReadableStream({ pull, cancel }, { highWaterMark: 0 })
+  const recorder = new Recorder('current', { start: (gate) => gate.abort(new Error('not now')) })
+  await send(agent, server.origin, recorder, { method: 'POST', body }).ended
+  await until(() => cancel.mock.calls.length)
+  expect(pull).not.toHaveBeenCalled()
+})
+
+test('dispatch returns true and calls nothing before it returns, not even for a port that refuses', async () => {
+  await using agent = new Agent()
+  const recorder = new Recorder()
+  const origin = `http://127.0.0.1:${await closedPort()}`
+  expect(agent.dispatch({ origin, path: '/', method: 'GET' }, recorder.handler)).toBe(true)
+  expect(recorder.calls).toEqual([])
+  await recorder.ended
+  expect(recorder.error).toMatchObject({ code: 'ECONNREFUSED' })
+})
+
+test.each(generations)('an invalid request is reported before dispatch returns (%s handler)', async (generation) => {
+  await using agent = new Agent()
+  const recorder = new Recorder(generation)
+  expect(agent.dispatch({ origin: 'http://127.0.0.1:9', path: 'x', method: 'GET' }, recorder.handler)).toBe(false)
+  expect(recorder.calls).toEqual(['error'])
+  expect(recorder.error).toBeInstanceOf(errors.InvalidArgumentError)
+})
+
+test('a handler that is no object, or cannot be told, has its error thrown', async () => {
+  await using agent = new Agent()
+  const request = { origin: 'http://127.0.0.1:9', path: 'x', method: 'GET' }
+  expect(() => agent.dispatch(request, null as never)).toThrow('handler must be an object')
+  expect(() => agent.dispatch(request, {})).toThrow('path must be an absolute URL or start with a slash')
+})
+
+test('a handler may be dispatched again from within its own callbacks', async () => {
+  await using server = await startServer((request, response) => response.end(request.url))
+  await using agent = new Agent()
+  const again = (path: string) => (): void => {
+    if (recorder.calls.length < 8) send(agent, server.origin, recorder, { path })
+  }
+  const recorder: Recorder = new Recorder('current', { end: again('/again') })
+  send(agent, server.origin, recorder, { path: '/first' })
+  await until(() => recorder.calls.filter((call) => call === 'end').length === 2)
+  expect(recorder.body.toString()).toBe('/first/again')
+  expect(recorder.calls.filter((call) => call === 'nested')).toEqual([])
+})
+
+test('what is called on a controller before it has a request is remembered and applied', () => {
+  const reason = new Error('early')
+  const handle = () => ({ abort: vi.fn(), pause: vi.fn(), resume: vi.fn() })
+
+  const aborted = new DispatchController()
+  aborted.pause()
+  aborted.abort(reason)
+  aborted.abort(new Error('second'))
+  const first = handle()
+  aborted.setRequestHandle(first)
+  expect(first.abort.mock.calls).toEqual([[reason]])
+  expect(first.pause).not.toHaveBeenCalled()
+
+  const paused = new DispatchController()
+  paused.pause()
+  const second = handle()
+  paused.setRequestHandle(second)
+  expect(second.pause).toHaveBeenCalledOnce()
+  paused.resume()
+  paused.resume()
+  expect(second.resume).toHaveBeenCalledOnce()
+
+  const resumed = new DispatchController()
+  resumed.pause()
+  resumed.resume()
+  const third = handle()
+  resumed.setRequestHandle(third)
+  expect([third.abort.mock.calls, third.pause.mock.calls, third.resume.mock.calls]).toEqual([[], [], []])
+
+  const bare = new DispatchController()
+  bare.abort()
+  const fourth = handle()
+  bare.setRequestHandle(fourth)
+  expect(fourth.abort.mock.calls[0]![0]).toBeInstanceOf(errors.RequestAbortedError)
+  expect(bare.reason).toBeUndefined()
+})
+
+test('compose runs the last interceptor first, on a proxy that is still the agent', async () => {
+  await using server = await startServer((request, response) => response.end(request.headers['x-order']))
+  await using agent = new Agent()
+  const add =
+    (name: string): DispatchInterceptor =>
+    (dispatch) =>
+    (options, handler) => {
+      const before = (options.headers as Record<string, string> | undefined)?.['x-order'] ?? ''
+      return dispatch({ ...options, headers: { 'x-order': before + name } }, handler)
+    }
+  const composed = agent.compose(add('a'), add('b')).compose([add('c')])
+  const recorder = new Recorder()
+  await send(composed, server.origin, recorder).ended
+  expect(recorder.body.toString()).toBe('cba')
+  expect(composed).toBeInstanceOf(Agent)
+  expect(composed.closed).toBe(false)
+  await composed.close()
+  expect([composed.destroyed, agent.destroyed]).toEqual([true, true])
+})
+
+test('compose refuses what is no interceptor', async () => {
+  await using agent = new Agent()
+  expect(() => agent.compose(1 as never)).toThrow(/invalid interceptor/)
+  expect(() => agent.compose((() => undefined) as never)).toThrow(/invalid interceptor/)
+  expect(() => agent.compose((() => () => true) as never)).toThrow(/invalid interceptor/)
+  expect(agent.compose().dispatch).toBeTypeOf('function')
+})
+
+test('what this transport cannot send is refused by name, not sent differently', async () => {
+  await using agent = new Agent()
+  const request = { origin: 'http://127.0.0.1:9', path: '/', method: 'GET' }
+  const rows = [
+    [{ method: 'CONNECT', path: 'a:1' }, 'CONNECT not supported'],
+    [{ upgrade: 'websocket' }, 'upgrade not supported'],
+    [{ expectContinue: true }, 'expectContinue not supported'],
+    [{ servername: 'a.test' }, 'servername not supported'],
+    [{ typeOfService: 4 }, 'typeOfService not supported'],
+    [{ path: 'http://a.test/' }, 'an absolute URL as path is not supported by this transport'],
+  ] as const
+  for (const [options, message] of rows) {
+    const recorder = new Recorder()
+    Object.assign(recorder.handler, { onRequestUpgrade: () => {} })
+    agent.dispatch({ ...request, ...options }, recorder.handler)
+    expect(recorder.error).toMatchObject({ code: 'UND_ERR_NOT_SUPPORTED', message })
+  }
+})
