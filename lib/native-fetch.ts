@@ -83,15 +83,10 @@ export class NativeFetch implements Receiver, Submission {
       (info) => terminated(describe(info, host)),
       this.upload,
     )
-    // Neither closure may reach the source: it has to be collectable while the signal and the agent live.
-    const { abortLink, settleAgent } = this
-    const finish = (): void => {
-      abortLink.release()
-      settleAgent?.()
-    }
+    const finish = finisher(this.abortLink, this.settleAgent)
     source.onSettled = finish
     source.onAbandoned(finish)
-    abortLink.watchSource(source)
+    this.abortLink.watchSource(source)
     // A null body has nobody to read it (Fetch, "main fetch"), and nothing to wait for.
     if (isBodiless) source.cancel()
     this.resolve(head, new BodySource(isBodiless ? null : source, this.Implementation), () => source.trailers())
@@ -134,5 +129,16 @@ export class NativeFetch implements Receiver, Submission {
   private finish(): void {
     this.abortLink.release()
     this.settleAgent?.()
+  }
+}
+
+/**
+ * What ends a fetch for its signal and its agent. Made outside `onHead`: the closures of one function share their
+ * variables, and this one must not reach the source, which has to be collectable while signal and agent live.
+ */
+function finisher(abortLink: AbortLink, settleAgent: (() => void) | null): () => void {
+  return () => {
+    abortLink.release()
+    settleAgent?.()
   }
 }
