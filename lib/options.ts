@@ -33,6 +33,8 @@ export interface AgentOptions {
   maxHeaderSize?: number | undefined
   /** Bytes of a response body; -1, the default, is no limit. */
   maxResponseSize?: number | undefined
+  /** The engine that speaks HTTP: `'reqwest'`, the default, or `'wire'`, which sends targets and headers as given. */
+  transport?: 'reqwest' | 'wire' | undefined
   /** Offers HTTP/2 by ALPN. Default true. */
   allowH2?: boolean | undefined
   /** HTTP/2 without TLS or negotiation, for `http:` origins. Default false. */
@@ -68,6 +70,7 @@ const OPTIONS: Record<keyof AgentOptions, Check> = {
   keepAliveTimeout: isMilliseconds,
   maxHeaderSize: (value) => isBytes(value) && (value as number) <= MAX_HEADER_BYTES,
   maxResponseSize: (value) => Number.isSafeInteger(value) && (value as number) >= -1,
+  transport: (value) => value === 'reqwest' || value === 'wire',
   allowH2: isBoolean,
   useH2c: isBoolean,
   strictContentLength: isBoolean,
@@ -117,6 +120,7 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
       keepAliveTimeout: options.keepAliveTimeout,
       maxHeaderSize: options.maxHeaderSize,
       maxResponseSize: options.maxResponseSize,
+      transport: options.transport,
       allowH2: options.allowH2,
       http2PriorKnowledge: options.useH2c,
       ca: ca === undefined ? undefined : [ca].flat().map(String).join('\n'),

@@ -42,6 +42,7 @@ export interface NativeAgentConfig {
   maxHeaderSize?: number | undefined
   /** -1: no limit. */
   maxResponseSize?: number | undefined
+  transport?: 'reqwest' | 'wire' | undefined
   allowH2?: boolean | undefined
   /** HTTP/2 without negotiation. */
   http2PriorKnowledge?: boolean | undefined

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use neon::prelude::*;
+use sluice_core::transport::EngineKind;
 use sluice_core::{Agent, AgentConfig, TlsOptions};
 
 use crate::marshal::error_text;
@@ -31,7 +32,9 @@ pub fn create(mut cx: FunctionContext) -> JsResult<JsBox<AgentInstance>> {
         Err(text) => return cx.throw_error(text),
     };
     match Agent::new(config, runtime.handle().clone()) {
-        Ok(agent) => Ok(cx.boxed(AgentInstance { agent: RefCell::new(Some(agent)) })),
+        Ok(agent) => Ok(cx.boxed(AgentInstance {
+            agent: RefCell::new(Some(agent)),
+        })),
         Err(error) => cx.throw_error(error_text(&error, "connect")),
     }
 }
@@ -68,6 +71,9 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
     if let Some(prior) = object.prop(cx, "http2PriorKnowledge").get::<Option<bool>>()? {
         config.transport.http2_prior_knowledge = prior;
     }
+    if object.prop(cx, "transport").get::<Option<String>>()?.as_deref() == Some("wire") {
+        config.engine = EngineKind::Wire;
+    }
     config.transport.tls = TlsOptions {
         ca: object.prop(cx, "ca").get::<Option<String>>()?,
         accept_invalid: object.prop(cx, "rejectUnauthorized").get::<Option<bool>>()? == Some(false),
@@ -75,14 +81,20 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
     Ok(config)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts saturate")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as casts saturate"
+)]
 fn bytes_of(number: f64) -> usize {
     number as usize
 }
 
 /// Milliseconds; 0 is no limit.
 pub fn duration(milliseconds: f64) -> Option<Duration> {
-    (milliseconds > 0.0).then(|| Duration::try_from_secs_f64(milliseconds / 1000.0).ok()).flatten()
+    (milliseconds > 0.0)
+        .then(|| Duration::try_from_secs_f64(milliseconds / 1000.0).ok())
+        .flatten()
 }
 
 /// `agentClose(agent)`: JavaScript accepts no further request for it.
@@ -105,6 +117,10 @@ pub fn stats(mut cx: FunctionContext) -> JsResult<JsObject> {
     let (held, running) = agent.map_or((0, 0), |agent| (agent.gauge().held(), agent.running()));
     let object = cx.empty_object();
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
-    object.prop(&mut cx, "bufferedBytes").set(held as f64)?.prop("running").set(running as f64)?;
+    object
+        .prop(&mut cx, "bufferedBytes")
+        .set(held as f64)?
+        .prop("running")
+        .set(running as f64)?;
     Ok(object)
 }

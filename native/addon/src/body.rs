@@ -13,7 +13,11 @@ use crate::request_handle::id_argument;
 pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
     let id = id_argument(&mut cx)?;
     let max = cx.argument::<JsNumber>(1)?.value(&mut cx);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts saturate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "as casts saturate"
+    )]
     let max = max as usize;
     let environment = Environment::get(&mut cx)?;
     let Some(exchange) = environment.with(id, |request| request.exchange.clone()) else {

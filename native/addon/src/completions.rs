@@ -153,7 +153,10 @@ impl CompletionQueue {
     pub fn piped(&self, id: u32, written: u64, is_stopped: bool, error: Option<&CoreError>) {
         let flags = if is_stopped { FLAG_STOPPED } else { 0 };
         self.push(|out| {
-            words(out, &[Kind::Piped as u32 | flags, 0, id, low(written), high(written), 0]);
+            words(
+                out,
+                &[Kind::Piped as u32 | flags, 0, id, low(written), high(written), 0],
+            );
             if let Some(error) = error {
                 let text = out.len();
                 write_error(error, "write", "", out);

@@ -111,7 +111,8 @@ impl Environment {
     }
 
     pub fn count_crossed(&self, bytes: usize) {
-        self.body_bytes_crossed.set(self.body_bytes_crossed.get() + bytes as u64);
+        self.body_bytes_crossed
+            .set(self.body_bytes_crossed.get() + bytes as u64);
     }
 
     /// What a record means for the table, just before JavaScript sees it.
@@ -179,10 +180,18 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
             channel: RefCell::new(channel),
             awaited: Cell::new(0),
             body_bytes_crossed: Cell::new(0),
-            js: JsSide { scratch, words, on_completions },
+            js: JsSide {
+                scratch,
+                words,
+                on_completions,
+            },
         })
     });
-    if is_new { Ok(cx.undefined()) } else { cx.throw_error("this environment is open already") }
+    if is_new {
+        Ok(cx.undefined())
+    } else {
+        cx.throw_error("this environment is open already")
+    }
 }
 
 /// Hands every waiting record to JavaScript; as many per call as the scratch buffer holds.

@@ -70,6 +70,8 @@ impl DispatchHandler for JsDispatchHandler {
         // Its bytes ride in the completion and count until JavaScript has taken it.
         self.exchange.gauge.add(body.len());
         self.exchange.has_head.store(true, Ordering::Release);
-        self.exchange.completions.head(self.exchange.id, &start, Some((&body, &trailers)));
+        self.exchange
+            .completions
+            .head(self.exchange.id, &start, Some((&body, &trailers)));
     }
 }

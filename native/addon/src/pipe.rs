@@ -28,7 +28,9 @@ pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         environment.hold(&mut cx, request, true);
         request.exchange.clone()
     });
-    let Some(exchange) = started else { return cx.throw_error("no such request") };
+    let Some(exchange) = started else {
+        return cx.throw_error("no such request");
+    };
     runtime.handle().spawn(async move {
         let (written, end) = pipe_to_file(&exchange.queue, file, &stop).await;
         let error = match &end {
@@ -36,7 +38,9 @@ pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
             PipeEnd::Source | PipeEnd::Stopped => None,
         };
         let is_stopped = matches!(end, PipeEnd::Stopped);
-        exchange.completions.piped(exchange.id, written, is_stopped, error.as_ref());
+        exchange
+            .completions
+            .piped(exchange.id, written, is_stopped, error.as_ref());
     });
     Ok(cx.undefined())
 }
@@ -79,5 +83,12 @@ fn write_error(error: &std::io::Error) -> CoreError {
         libc::EINVAL => "EINVAL",
         _ => "EIO",
     };
-    CoreError::System(SystemError { code, errno: -errno, syscall: "write", address: None, port: None, hostname: None })
+    CoreError::System(SystemError {
+        code,
+        errno: -errno,
+        syscall: "write",
+        address: None,
+        port: None,
+        hostname: None,
+    })
 }

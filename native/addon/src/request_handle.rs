@@ -40,6 +40,16 @@ impl RequestHandleInstance {
     /// Drops the connection, and every byte held.
     pub fn abort(&self) {
         self.exchange.controller.abort();
+        self.release();
+    }
+
+    /// Drops every byte held, and the connection unless the engine has the whole rest already.
+    pub fn cancel(&self) {
+        self.exchange.controller.cancel();
+        self.release();
+    }
+
+    fn release(&self) {
         self.exchange.queue.close();
         self.stop_pipe();
     }
@@ -48,30 +58,37 @@ impl RequestHandleInstance {
 /// The id that the first argument is.
 pub fn id_argument(cx: &mut FunctionContext<'_>) -> NeonResult<u32> {
     let number = cx.argument::<JsNumber>(0)?.value(cx);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ids are made as 32 bit words")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ids are made as 32 bit words"
+    )]
     Ok(number as u32)
 }
 
 /// `requestHandleAbort(id)`
 pub fn abort(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    let id = id_argument(&mut cx)?;
-    let environment = Environment::get(&mut cx)?;
+    end(&mut cx, RequestHandleInstance::abort)
+}
+
+/// `requestHandleCancel(id)`: the body's last reader is gone.
+pub fn cancel(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    end(&mut cx, RequestHandleInstance::cancel)
+}
+
+fn end<'cx>(cx: &mut FunctionContext<'cx>, how: fn(&RequestHandleInstance)) -> JsResult<'cx, JsUndefined> {
+    let id = id_argument(cx)?;
+    let environment = Environment::get(cx)?;
     let is_piping = environment.with(id, |request| {
-        request.abort();
+        how(request);
         request.is_aborted.set(true);
         request.is_piping()
     });
     // The caller still awaits the end of a pipe, to close its file.
     if is_piping == Some(false) {
-        environment.remove(&mut cx, id);
+        environment.remove(cx, id);
     }
     Ok(cx.undefined())
-}
-
-/// `requestHandleCancel(id)`: the body's last reader is gone. A body that is here whole has left its connection
-/// already; dropping any other one drops the connection too, but for a rest that the engine has buffered.
-pub fn cancel(cx: FunctionContext) -> JsResult<JsUndefined> {
-    abort(cx)
 }
 
 /// `requestHandlePause(id)`
@@ -94,7 +111,9 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let chunk = cx.argument::<JsUint8Array>(1)?;
     let bytes = Bytes::copy_from_slice(chunk.as_slice(&cx));
     let left = Environment::get(&mut cx)?
-        .with(id, |request| request.upload.as_ref().map_or(0, |upload| upload.push(bytes)))
+        .with(id, |request| {
+            request.upload.as_ref().map_or(0, |upload| upload.push(bytes))
+        })
         .unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
     Ok(cx.number(left as f64))

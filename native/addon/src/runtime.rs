@@ -28,7 +28,10 @@ static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
 impl Runtime {
     /// The runtime, started at the first call.
     pub fn get() -> Result<&'static Self, &'static str> {
-        RUNTIME.get_or_init(|| start().map_err(|error| format!("the runtime cannot start: {error}"))).as_ref().map_err(String::as_str)
+        RUNTIME
+            .get_or_init(|| start().map_err(|error| format!("the runtime cannot start: {error}")))
+            .as_ref()
+            .map_err(String::as_str)
     }
 
     pub fn handle(&self) -> &Handle {
@@ -37,13 +40,20 @@ impl Runtime {
 
     /// Starts a batch of requests with one wake-up of the runtime's thread.
     pub fn submit(&self, batch: impl IntoIterator<Item = Submission>) {
-        self.submissions.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        self.submissions
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(batch);
         self.submissions.arrived.notify_one();
     }
 }
 
 fn start() -> io::Result<Runtime> {
-    let runtime = Builder::new_current_thread().enable_all().thread_name("sluice-blocking").build()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .thread_name("sluice-blocking")
+        .build()?;
     let submissions = Arc::new(Submissions::default());
     let (sender, receiver) = mpsc::sync_channel(1);
     let served = Arc::clone(&submissions);

@@ -67,14 +67,25 @@ impl Submission {
     pub async fn run(self) {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let _running = Running;
-        let Self { agent, exchange, record, body } = self;
+        let Self {
+            agent,
+            exchange,
+            record,
+            body,
+        } = self;
         match parse_dispatch_options(&agent, &record, body) {
             Ok(options) => {
                 let host = format!("{}:{}", options.origin.host(), options.origin.port());
                 let controller = exchange.controller.clone();
-                agent.execute(options, controller, JsDispatchHandler::new(exchange, host)).await;
+                agent
+                    .execute(options, controller, JsDispatchHandler::new(exchange, host))
+                    .await;
             }
-            Err(error) => JsDispatchHandler::new(exchange, String::new()).on_response_error(error).await,
+            Err(error) => {
+                JsDispatchHandler::new(exchange, String::new())
+                    .on_response_error(error)
+                    .await
+            }
         }
     }
 }
@@ -86,7 +97,10 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
         .ok_or_else(|| invalid("record"))?;
     let mut parts = text.split(|&byte| byte == 0);
     let mut part = |name: &str| parts.next().ok_or_else(|| invalid(name));
-    let origin = std::str::from_utf8(part("origin")?).ok().and_then(Origin::parse).ok_or_else(|| invalid("origin"))?;
+    let origin = std::str::from_utf8(part("origin")?)
+        .ok()
+        .and_then(Origin::parse)
+        .ok_or_else(|| invalid("origin"))?;
     let method = Method::from_bytes(part("method")?).map_err(|_| invalid("request method"))?;
     let target: String = part("path")?.iter().copied().map(char::from).collect();
     let mut options = DispatchOptions::new(origin, method, target);
@@ -137,13 +151,19 @@ pub fn dispatch(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let batch = cx.argument::<JsUint8Array>(1)?;
     let length = cx.argument::<JsNumber>(2)?.value(&mut cx);
     let bodies = cx.argument::<JsArray>(3)?;
-    let Some(agent) = boxed.agent() else { return cx.throw_error("the agent is closed") };
+    let Some(agent) = boxed.agent() else {
+        return cx.throw_error("the agent is closed");
+    };
     let environment = Environment::get(&mut cx)?;
     let runtime = match Runtime::get() {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts saturate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "as casts saturate"
+    )]
     let length = length as usize;
     let Some(bytes) = batch.as_slice(&cx).get(..length).map(Bytes::copy_from_slice) else {
         return cx.throw_range_error("the batch is shorter than its length");
@@ -198,10 +218,17 @@ fn prepare(
     } else if flags & FLAG_BODY_STREAM != 0 {
         let completions = Arc::clone(&environment.completions);
         let on_credit = Box::new(move || completions.upload_ready(id));
-        let queue = Arc::new(UploadQueue::new(agent.config().upload_window, Arc::clone(agent.gauge()), on_credit));
+        let queue = Arc::new(UploadQueue::new(
+            agent.config().upload_window,
+            Arc::clone(agent.gauge()),
+            on_credit,
+        ));
         upload = Some(Arc::clone(&queue));
         let length = u64::from(word(&record, 4)) | u64::from(word(&record, 5)) << 32;
-        RequestBody::Stream { queue, length: (flags & FLAG_BODY_LENGTH != 0).then_some(length) }
+        RequestBody::Stream {
+            queue,
+            length: (flags & FLAG_BODY_LENGTH != 0).then_some(length),
+        }
     } else {
         RequestBody::Empty
     };
@@ -213,5 +240,13 @@ fn prepare(
         pipe: RefCell::new(None),
         is_aborted: Cell::new(false),
     };
-    (Submission { agent: agent.clone(), exchange, record, body }, handle)
+    (
+        Submission {
+            agent: agent.clone(),
+            exchange,
+            record,
+            body,
+        },
+        handle,
+    )
 }

@@ -13,11 +13,12 @@ use crate::error::CoreError;
 use crate::execute::execute_request;
 use crate::handler::DispatchHandler;
 use crate::request::DispatchOptions;
-use crate::transport::{ReqwestTransport, Transport, TransportConfig};
+use crate::transport::{Engine, EngineKind, Transport, TransportConfig};
 
 /// Limits that a request inherits from its agent.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
+    pub engine: EngineKind,
     pub transport: TransportConfig,
     /// Bytes one response may hold ahead of its reader.
     pub window: usize,
@@ -33,6 +34,7 @@ pub struct AgentConfig {
 impl Default for AgentConfig {
     fn default() -> Self {
         Self {
+            engine: EngineKind::default(),
             transport: TransportConfig::default(),
             window: 512 * 1024,
             upload_window: 512 * 1024,
@@ -47,7 +49,7 @@ impl Default for AgentConfig {
 
 /// Sends requests through one engine. Cheap to clone.
 #[derive(Debug)]
-pub struct Agent<T: Transport = ReqwestTransport> {
+pub struct Agent<T: Transport = Engine> {
     shared: Arc<Shared<T>>,
 }
 
@@ -69,13 +71,13 @@ impl<T: Transport> Clone for Agent<T> {
     }
 }
 
-impl Agent<ReqwestTransport> {
-    /// An agent on reqwest, whose requests run on `runtime`.
+impl Agent<Engine> {
+    /// An agent whose requests run on `runtime`.
     ///
     /// # Errors
     /// [`CoreError::InvalidArgument`] for settings that cannot work.
     pub fn new(config: AgentConfig, runtime: Handle) -> Result<Self, CoreError> {
-        let transport = ReqwestTransport::new(config.transport.clone())?;
+        let transport = Engine::new(config.engine, config.transport.clone())?;
         Ok(Self::with_transport(config, runtime, transport))
     }
 }

@@ -1,6 +1,7 @@
 //! The consumer's side of one request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +11,7 @@ use crate::pause::{PauseReason, PauseState};
 #[derive(Debug, Clone, Default)]
 pub struct RequestController {
     cancelled: CancellationToken,
+    spares_connection: Arc<AtomicBool>,
     pause: Arc<PauseState>,
 }
 
@@ -21,6 +23,16 @@ impl RequestController {
     /// Drops the connection (HTTP/2: resets the stream). The handler gets [`crate::CoreError::RequestAborted`].
     pub fn abort(&self) {
         self.cancelled.cancel();
+    }
+
+    /// Ends a body that nobody reads: the connection is kept if the whole rest is buffered already.
+    pub fn cancel(&self) {
+        self.spares_connection.store(true, Ordering::Release);
+        self.cancelled.cancel();
+    }
+
+    pub fn spares_connection(&self) -> bool {
+        self.spares_connection.load(Ordering::Acquire)
     }
 
     pub fn is_aborted(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::handler::DispatchHandler;
 use crate::pause::PauseState;
 use crate::request::{DispatchOptions, RequestBody};
 use crate::response::ResponseStart;
-use crate::transport::{Transport, WireRequest};
+use crate::transport::{ConnectionSlot, Transport, WireRequest};
 use crate::upload::{UploadBody, UploadProgress};
 
 /// A body of known length up to this goes to the handler with its head, if it is there already.
@@ -48,12 +48,14 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     frame_request(&mut options);
     // Made here, so that a request that never runs closes its upload too.
     let (body, progress) = UploadBody::new(std::mem::take(&mut options.body));
+    let connection = ConnectionSlot::default();
     let outcome = {
-        let run = AssertUnwindSafe(run(transport, options, (body, &progress), controller, &mut handler)).catch_unwind();
+        let request = (body, progress.as_ref(), &connection);
+        let run = AssertUnwindSafe(run(transport, options, request, controller, &mut handler)).catch_unwind();
         tokio::select! {
             biased;
-            () = controller.aborted() => Err(CoreError::RequestAborted),
-            () = destroyed.cancelled() => Err(CoreError::ClientDestroyed),
+            () = aborted(controller, &connection) => Err(CoreError::RequestAborted),
+            () = was_destroyed(destroyed, &connection) => Err(CoreError::ClientDestroyed),
             () = elapsed(total) => Err(CoreError::TotalTimeout { timeout_ms: total.unwrap_or_default().as_millis() }),
             outcome = run => outcome.unwrap_or_else(|panic| Err(CoreError::Internal(panic_text(panic.as_ref())))),
         }
@@ -67,6 +69,19 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "panic".to_owned())
+}
+
+/// Poisons before the body is dropped: an engine looks whether to keep the connection just then.
+async fn aborted(controller: &RequestController, connection: &ConnectionSlot) {
+    controller.aborted().await;
+    if !controller.spares_connection() {
+        connection.poison();
+    }
+}
+
+async fn was_destroyed(destroyed: &CancellationToken, connection: &ConnectionSlot) {
+    destroyed.cancelled().await;
+    connection.poison();
 }
 
 async fn elapsed(limit: Option<Duration>) {
@@ -99,7 +114,7 @@ fn frame_request(options: &mut DispatchOptions) {
 async fn run<T: Transport, H: DispatchHandler>(
     transport: &T,
     options: DispatchOptions,
-    (body, progress): (Option<UploadBody>, &UploadProgress),
+    (body, progress, connection): (Option<UploadBody>, &UploadProgress, &ConnectionSlot),
     controller: &RequestController,
     handler: &mut H,
 ) -> Result<(), CoreError> {
@@ -115,7 +130,7 @@ async fn run<T: Transport, H: DispatchHandler>(
     let upload = StopUpload(progress);
     let response = tokio::select! {
         biased;
-        response = transport.send(WireRequest { origin, method, target, headers, body }) => response?,
+        response = transport.send(WireRequest { origin, method, target, headers, body, connection: connection.clone() }) => response?,
         () = silent_server(progress, headers_timeout) => return Err(CoreError::HeadersTimeout),
     };
     let (mut parts, mut body) = response.into_parts();

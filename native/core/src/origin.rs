@@ -44,6 +44,11 @@ impl Origin {
         &self.text
     }
 
+    /// Host and port as written, an IPv6 address in its brackets.
+    pub fn authority(&self) -> &str {
+        &self.text[self.host.0..]
+    }
+
     pub fn is_https(&self) -> bool {
         self.scheme_len == 5
     }

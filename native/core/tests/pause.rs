@@ -203,6 +203,23 @@ async fn the_socket_is_not_asked_while_paused() {
 }
 
 #[tokio::test]
+async fn a_full_queue_asks_the_socket_for_nothing_more() {
+    let (agent, mut requests) = mock_agent();
+    let mut reader = dispatch(&agent, mock_get());
+    let server = requests.recv().await.unwrap().respond();
+    reader.events.start().await;
+    server.send("one");
+    server.send("two");
+    reader.pushed().await;
+    let polls = server.polls();
+    settle().await;
+    assert_eq!((server.polls(), reader.taken()), (polls, 3));
+    reader.queue.demand();
+    reader.pushed().await;
+    assert_eq!(reader.taken(), 6);
+}
+
+#[tokio::test]
 async fn a_frame_that_comes_while_it_is_awaited_waits_behind_the_pause() {
     let (agent, mut requests) = mock_agent();
     let (handler, mut events) = recorder();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
+use super::connector::ConnectFailed;
 use crate::error::{CoreError, SystemError};
 use crate::origin::Origin;
 use crate::resolve::ResolveError;
@@ -38,6 +39,9 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
                 UploadError::LengthMismatch => CoreError::RequestContentLengthMismatch,
                 UploadError::Source | UploadError::ResponseEnded => CoreError::RequestAborted,
             };
+        }
+        if let Some(connect) = cause.downcast_ref::<ConnectFailed>() {
+            return connect.0.clone();
         }
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
             return CoreError::System(resolve.0.clone());

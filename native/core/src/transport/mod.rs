@@ -1,14 +1,21 @@
 //! The seam between sluice's own logic and the engine that speaks HTTP.
 
+mod connection;
+mod connector;
+mod engine;
 mod failure;
 mod reqwest;
+mod wire;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+pub use self::connection::ConnectionSlot;
+pub use self::engine::{Engine, EngineKind};
 pub use self::reqwest::ReqwestTransport;
+pub use self::wire::WireTransport;
 use crate::error::CoreError;
 use crate::origin::Origin;
 use crate::tls::TlsOptions;
@@ -23,6 +30,8 @@ pub struct WireRequest {
     pub target: String,
     pub headers: HeaderMap,
     pub body: Option<UploadBody>,
+    /// Where an engine that can leaves the connection it took.
+    pub connection: ConnectionSlot,
 }
 
 /// What an engine is built from.
@@ -43,6 +52,17 @@ pub struct TransportConfig {
     /// stall every other.
     pub http2_connection_window: u32,
     pub local_address: Option<std::net::IpAddr>,
+}
+
+impl TransportConfig {
+    /// What a TLS handshake offers.
+    fn alpn(&self) -> &'static [&'static [u8]] {
+        match (self.http2_prior_knowledge, self.allow_http2) {
+            (true, _) => &[b"h2"],
+            (false, true) => &[b"h2", b"http/1.1"],
+            (false, false) => &[b"http/1.1"],
+        }
+    }
 }
 
 impl Default for TransportConfig {

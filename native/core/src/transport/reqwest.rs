@@ -46,14 +46,11 @@ impl ReqwestTransport {
             return Ok(&self.plain);
         }
         let made = self.secure.get_or_init(|| {
-            let alpn: &[&[u8]] = if self.config.http2_prior_knowledge {
-                &[b"h2"]
-            } else if self.config.allow_http2 {
-                &[b"h2", b"http/1.1"]
-            } else {
-                &[b"http/1.1"]
-            };
-            build(&self.config, &self.resolver, client_config(&self.config.tls, alpn)?)
+            build(
+                &self.config,
+                &self.resolver,
+                client_config(&self.config.tls, self.config.alpn())?,
+            )
         });
         made.as_ref().map_err(Clone::clone)
     }
@@ -125,6 +122,7 @@ impl Transport for ReqwestTransport {
             target,
             headers,
             body,
+            ..
         } = request;
         let url = format!("{}{target}", origin.as_str());
         let url = reqwest::Url::parse(&url)
