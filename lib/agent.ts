@@ -28,6 +28,7 @@ import { readAgentOptions } from './options.ts'
 import type { AgentOptions, AgentSettings } from './options.ts'
 import type {
   AnyDispatchHandler,
+  Dispatch,
   DispatcherEvents,
   DispatcherSurface,
   DispatchHandler,
@@ -226,6 +227,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
       }
       dispatch = interceptor(dispatch)
       if (typeof dispatch !== 'function' || dispatch.length !== 2) throw new TypeError('invalid interceptor')
+      dispatch = withCurrentHandlers(dispatch)
     }
     return new Proxy(this as DispatcherSurface, {
       get: (target, key) => (key === 'dispatch' ? dispatch : (target as never)[key]),
@@ -286,6 +288,14 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private nativeSides(): NativeSide[] {
     const http1 = this[kHttp1]
     return http1 === null ? [this[kNative]] : [this[kNative], http1]
+  }
+}
+
+/** Interceptors call the current callbacks alone, while undici 7's methods and the built-in fetch bring legacy ones. */
+function withCurrentHandlers(dispatch: Dispatch): Dispatch {
+  return (options, handler) => {
+    const isLegacy = typeof handler === 'object' && handler !== null && isLegacyHandler(handler)
+    return dispatch(options, isLegacy ? adaptLegacyHandler(handler) : handler)
   }
 }
 

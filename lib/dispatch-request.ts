@@ -55,14 +55,13 @@ export function assertHandlerObject(handler: unknown): asserts handler is AnyDis
   if (typeof handler !== 'object' || handler === null) throw new InvalidArgumentError('handler must be an object')
 }
 
-/** @throws InvalidArgumentError */
+/**
+ * undici 8 also refuses `opts.dispatcher` here. undici 7's `request(url, { dispatcher })` passes it along to the very
+ * dispatcher it names, so a dispatcher that serves both ignores it.
+ * @throws InvalidArgumentError
+ */
 export function assertDispatchOptions(opts: unknown): asserts opts is DispatchOptions {
   if (typeof opts !== 'object' || opts === null) throw new InvalidArgumentError('opts must be an object.')
-  if ((opts as RawOptions).dispatcher) {
-    throw new InvalidArgumentError(
-      'opts.dispatcher is not supported by instance methods. Pass opts.dispatcher to the top-level undici functions or call the dispatcher instance method directly.',
-    )
-  }
 }
 
 // A program talks to few origins: parsing a URL costs more than the rest of this file together.

@@ -29,6 +29,8 @@ test('accepts what built-in fetch passes, and ignores keys it does not know', ()
     typeOfService: 0,
     expectContinue: false,
     servername: null,
+    // undici 7's request passes it along.
+    dispatcher: {},
   })
   expect(result).toEqual({
     origin: 'http://127.0.0.1:9',

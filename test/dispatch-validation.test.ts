@@ -18,7 +18,6 @@ const rejected: [string, Options][] = [
   ['origin with a path', { origin: 'http://127.0.0.1:9/a' }],
   ['origin with a query', { origin: 'http://127.0.0.1:9?a' }],
   ['origin with a hash', { origin: new URL('http://127.0.0.1:9/#a') }],
-  ['dispatcher given', { dispatcher: {} }],
   ['path absent', { path: undefined }],
   ['path null', { path: null }],
   ['path empty', { path: '' }],
