@@ -21,6 +21,8 @@ beforeEach(async () => {
 afterEach(async () => {
   await agent.destroy()
   await server.close()
+  // A handle stays until somebody has read how its body ended, or nobody can any more.
+  await untilCollected(() => binding.counters().handles === 0)
 })
 
 const get = (signal?: AbortSignal): Promise<Response> => fetch(server.origin, { dispatcher: agent, signal })
