@@ -59,6 +59,14 @@ export interface AgentStats {
   running: number
 }
 
+/** What a fetch knows of its agent, which it must not hold. */
+export interface AgentState {
+  closed: boolean
+  destroyed: boolean
+  /** What `destroy` was given. */
+  reason: Error | null
+}
+
 type Callback = (error: null, data: null) => void
 
 interface NativeSide {
@@ -110,7 +118,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private readonly [kRunning] = new Set<NativeDispatch<DispatchController>>()
   private [kFetches] = 0
   private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null
-  private readonly [kState] = { closed: false, destroyed: false }
+  private readonly [kState]: AgentState = { closed: false, destroyed: false, reason: null }
 
   declare request: DispatcherSurface['request']
   declare stream: DispatcherSurface['stream']
@@ -179,7 +187,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   }
 
   /** Submits a request of `fetch`; call the result once it is over for the agent. @throws ClientClosedError */
-  [kSubmit](submission: Submission): { id: number; settle: () => void } {
+  [kSubmit](submission: Submission): { id: number; settle: () => void; state: AgentState } {
     this.assertOpen()
     this[kFetches]++
     let isSettled = false
@@ -189,7 +197,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
       this[kFetches]--
       this.closeIfIdle()
     }
-    return { id: this[kNative].batch.add(submission), settle }
+    return { id: this[kNative].batch.add(submission), settle, state: this[kState] }
   }
 
   /** Accepts no further request, resolves (`null`) when those under way have ended, and is destroyed then. */
@@ -277,6 +285,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     const isFirst = !state.destroyed
     state.destroyed = true
     if (!isFirst) return
+    state.reason = reason
     const error = reason ?? new ClientDestroyedError()
     // Running requests learn of it later, not inside this call.
     await Promise.resolve()

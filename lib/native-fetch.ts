@@ -2,12 +2,13 @@
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { unwatch } from '../streams/exchange.ts'
 import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
 import { NativeSource } from '../streams/native-source.ts'
 import { Upload } from '../streams/upload.ts'
 import { AbortLink } from './abort-link.ts'
 import { kSubmit } from './agent.ts'
-import type { Agent } from './agent.ts'
+import type { Agent, AgentState } from './agent.ts'
 import { BodySource } from './body-source.ts'
 import { describe, fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
@@ -27,11 +28,15 @@ export class NativeFetch implements Receiver, Submission {
   private isSubmitted = false
   private isSettled = false
   private settleAgent: (() => void) | null = null
+  private agentState: AgentState | null = null
+  /** Where the failure of an upload that outlives its head goes. */
+  private source: NativeSource | null = null
 
   constructor(request: FetchRequest, Implementation: ReadableStreamConstructor) {
     this.request = request
     this.Implementation = Implementation
-    this.upload = request.body.kind === 'stream' ? new Upload(request.body.source, (error) => this.reject(error)) : null
+    this.upload =
+      request.body.kind === 'stream' ? new Upload(request.body.source, (error) => this.failUpload(error)) : null
     try {
       this.wire = toWireRequest(request)
     } catch (error) {
@@ -49,6 +54,7 @@ export class NativeFetch implements Receiver, Submission {
     }
     this.id = submitted.id
     this.settleAgent = submitted.settle
+    this.agentState = submitted.state
     this.abortLink.onAbort((reason) => this.reject(reason))
     return this.response.promise
   }
@@ -76,13 +82,15 @@ export class NativeFetch implements Receiver, Submission {
       this.resolve(head, new BodySource(body, this.Implementation), () => Promise.resolve(trailerText))
       return
     }
+    const { agentState } = this
     const { host } = this.request.url
     const source = new NativeSource(
       this.id,
       head.contentLength,
-      (info) => terminated(describe(info, host)),
+      (info) => terminated(causeOf(info, host, agentState)),
       this.upload,
     )
+    if (this.upload !== null) this.source = source
     const finish = finisher(this.abortLink, this.settleAgent)
     source.onSettled = finish
     source.onAbandoned(finish)
@@ -101,7 +109,7 @@ export class NativeFetch implements Receiver, Submission {
 
   onError(info: CoreErrorInfo): void {
     this.isSubmitted = false
-    this.reject(fetchFailed(describe(info, this.request.url.host)))
+    this.reject(fetchFailed(causeOf(info, this.request.url.host, this.agentState)))
   }
 
   private resolve(head: ResponseHead, body: BodySource, trailers: () => Promise<string>): void {
@@ -120,16 +128,30 @@ export class NativeFetch implements Receiver, Submission {
   private reject(error: unknown): void {
     if (this.isSettled) return
     this.isSettled = true
-    if (this.isSubmitted) binding.requestHandleAbort(this.id)
+    if (this.isSubmitted) {
+      binding.requestHandleAbort(this.id)
+      unwatch(this.id)
+    }
     this.upload?.stop(error)
     this.finish()
     this.response.reject(error)
+  }
+
+  private failUpload(error: unknown): void {
+    if (this.source === null) this.reject(fetchFailed(error))
+    else this.source.abort(terminated(error))
   }
 
   private finish(): void {
     this.abortLink.release()
     this.settleAgent?.()
   }
+}
+
+/** What went wrong: the error that `agent.destroy` was given, where it was that. */
+function causeOf(info: CoreErrorInfo, host: string, agentState: AgentState | null): Error {
+  const reason = info.code === 'UND_ERR_DESTROYED' ? agentState?.reason : null
+  return reason ?? describe(info, host)
 }
 
 /**

@@ -80,15 +80,16 @@ const OPTIONS: Record<keyof AgentOptions, Check> = {
 
 const CONNECT_OPTIONS: Record<keyof ConnectOptions, Check> = {
   timeout: isMilliseconds,
-  ca: (value) => typeof value === 'string' || Buffer.isBuffer(value) || (Array.isArray(value) && value.every(isPem)),
+  ca: (value) => (Array.isArray(value) ? value.every(isPem) : isPem(value)),
   rejectUnauthorized: isBoolean,
 }
 
 /** The engine reads a head into at most this much. */
 const MAX_HEADER_BYTES = 256 * 1024
 
+/** Without a certificate in it an agent would trust nobody, and say so only at its first request. */
 function isPem(value: unknown): boolean {
-  return typeof value === 'string' || Buffer.isBuffer(value)
+  return (typeof value === 'string' || Buffer.isBuffer(value)) && value.includes('-----BEGIN CERTIFICATE-----')
 }
 
 function check(options: object, table: Record<string, Check>, prefix: string): void {
