@@ -209,9 +209,10 @@ async fn a_full_queue_asks_the_socket_for_nothing_more() {
     let server = requests.recv().await.unwrap().respond();
     reader.events.start().await;
     server.send("one");
-    server.send("two");
     reader.pushed().await;
+    settle().await;
     let polls = server.polls();
+    server.send("two");
     settle().await;
     assert_eq!((server.polls(), reader.taken()), (polls, 3));
     reader.queue.demand();
