@@ -53,7 +53,7 @@ export class BodySource {
     if (content === null) return new Uint8Array(0)
     this.isConsumed = true
     if (content instanceof Uint8Array) {
-      if (stream !== null) await stream.cancel()
+      if (stream !== null) await stream.getReader().cancel()
       return content
     }
     if (stream === null) return readAll(content as NativeSource)

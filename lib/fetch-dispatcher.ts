@@ -2,6 +2,7 @@
 import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { BodySource } from './body-source.ts'
+import { InvalidArgumentError } from './errors.ts'
 import { fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
@@ -15,12 +16,21 @@ import type {
   RequestBody,
 } from './types.ts'
 
-/** Sends `request` through `dispatcher`. Its limits beside `headersTimeout` and `bodyTimeout` are sluice's own. */
+/** What `dispatch` has no option for. */
+const OWN_LIMITS = ['windowBytes', 'timeout', 'maxResponseSize'] as const
+
+/**
+ * Sends `request` through `dispatcher`.
+ * @throws InvalidArgumentError naming a limit that only an agent itself can keep
+ */
 export function fetchThroughDispatcher(
   dispatcher: DispatcherLike,
   request: FetchRequest,
   Implementation: ReadableStreamConstructor,
 ): Promise<SluiceResponse> {
+  for (const name of OWN_LIMITS) {
+    if (request.limits[name] !== null) throw new InvalidArgumentError(`${name} is not supported with this dispatcher`)
+  }
   const handler = new FetchHandler(request, Implementation)
   let wire
   try {
@@ -31,19 +41,21 @@ export function fetchThroughDispatcher(
   const { body } = request
   const headers = [...wire.headers]
   if (wire.upload !== null && wire.upload.length !== null) headers.push('content-length', String(wire.upload.length))
+  const options = {
+    origin: wire.origin,
+    path: wire.target,
+    method: wire.method,
+    headers: headers.filter((_, index) => headers[index - (index % 2)] !== 'content-length' || wire.body === null),
+    body: (request.text ?? (body.kind === 'stream' ? body.source : wire.body)) as RequestBody | null,
+    headersTimeout: request.limits.headersTimeout,
+    bodyTimeout: request.limits.bodyTimeout,
+  }
   handler.listen()
-  dispatcher.dispatch(
-    {
-      origin: wire.origin,
-      path: wire.target,
-      method: wire.method,
-      headers: headers.filter((_, index) => headers[index - (index % 2)] !== 'content-length' || wire.body === null),
-      body: (body.kind === 'none' ? null : body.kind === 'bytes' ? body.bytes : body.source) as RequestBody | null,
-      headersTimeout: request.limits.headersTimeout,
-      bodyTimeout: request.limits.bodyTimeout,
-    },
-    handler,
-  )
+  try {
+    dispatcher.dispatch(options, handler)
+  } catch (error) {
+    handler.onResponseError(null, error as Error)
+  }
   return handler.response
 }
 

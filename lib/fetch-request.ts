@@ -47,6 +47,8 @@ export interface FetchRequest {
   /** Flat, lower-case names. */
   headers: string[]
   body: DispatchBody
+  /** The body where it was given as text: `MockAgent` compares it. */
+  text: string | null
   contentLength: number | null
   signal: AbortSignal | null
   redirect: RequestRedirect
@@ -81,7 +83,10 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
   const url = parseUrl(base === null ? input : base.url)
   const method = readMethod(init.method ?? base?.method ?? 'GET')
   const headers = readFetchHeaders(init.headers ?? base?.headers)
-  const bodyInit = init.body ?? (init.body === null ? null : base?.body)
+  const bodyInit = init.body === undefined ? base?.body : init.body
+  if (init.body === undefined && (base?.bodyUsed === true || base?.body?.locked === true)) {
+    throw new TypeError('Cannot fetch a Request whose body has already been used.')
+  }
   if (bodyInit !== null && bodyInit !== undefined && (method === 'GET' || method === 'HEAD')) {
     throw new TypeError('Request with GET/HEAD method cannot have body.')
   }
@@ -96,6 +101,7 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
     method,
     headers,
     body,
+    text: typeof bodyInit === 'string' || bodyInit instanceof URLSearchParams ? bodyInit.toString() : null,
     contentLength: body.kind === 'none' && SAYS_EMPTY.has(method) ? 0 : length,
     signal: readSignal(init.signal === undefined ? base?.signal : init.signal),
     redirect: readRedirect(init.redirect ?? base?.redirect),
