@@ -2,7 +2,13 @@
  * A native source as a WHATWG byte stream (Streams §4.7): high-water mark 0, so that nothing is read before somebody
  * asks; default reads get one fresh chunk, BYOB reads are filled by Rust in the caller's own view.
  */
-import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
+import type {
+  ReadableByteStreamController,
+  ReadableStream,
+  ReadableStreamGetReaderOptions,
+  ReadableStreamReader,
+  UnderlyingByteSource,
+} from 'node:stream/web'
 import type { NativeSource } from './native-source.ts'
 
 /** An implementation's constructor of readable streams. */
@@ -30,7 +36,10 @@ class BodyUnderlyingSource implements BodyStreamState {
   readonly type = 'bytes'
   readonly source: NativeSource
   controller!: ReadableByteStreamController
+  stream!: ReadableStream
   isDisturbed = false
+  /** The view that waits to be filled belongs to a reader that has gone. */
+  private isViewAbandoned = false
 
   constructor(source: NativeSource) {
     this.source = source
@@ -44,8 +53,9 @@ class BodyUnderlyingSource implements BodyStreamState {
     this.isDisturbed = true
     if (this.fill(controller)) return
     return this.source.ready().then(() => {
-      // A readable notice always has bytes, an end or a failure behind it.
-      this.fill(controller)
+      // A readable notice always has bytes, an end or a failure behind it; a reader that has gone leaves them where
+      // they are, for the next one.
+      if (this.stream.locked) this.fill(controller)
     })
   }
 
@@ -54,14 +64,23 @@ class BodyUnderlyingSource implements BodyStreamState {
     this.source.cancel(reason)
   }
 
+  /** A reader of views releases its lock. */
+  onRelease(): void {
+    this.isViewAbandoned = (this.controller.byobRequest ?? null) !== null
+  }
+
   /** Gives one read what there is; false when there is nothing yet. */
   private fill(controller: ReadableByteStreamController): boolean {
     const { source } = this
-    const request = controller.byobRequest
+    // Bytes that answer an abandoned view are queued without a look at the read that waits now (Streams §4.10.11,
+    // RespondInReadableState); an enqueued chunk drops the view and goes to that read.
+    const request = this.isViewAbandoned ? null : controller.byobRequest
     if (request === null || request === undefined) {
       const chunk = source.pull()
-      if (chunk !== null) controller.enqueue(chunk)
-      else if (source.state === 'open') return false
+      if (chunk !== null) {
+        this.isViewAbandoned = false
+        controller.enqueue(chunk)
+      } else if (source.state === 'open') return false
     } else {
       const filled = source.pullInto(request.view as Uint8Array)
       if (filled > 0) request.respond(filled)
@@ -86,6 +105,29 @@ class BodyUnderlyingSource implements BodyStreamState {
 export function createBodyStream(source: NativeSource, Implementation: ReadableStreamConstructor): ReadableStream {
   const underlying = new BodyUnderlyingSource(source)
   const stream = new Implementation(underlying as UnderlyingByteSource, { highWaterMark: 0 }) as ReadableStream
+  underlying.stream = stream
   states.set(stream, underlying)
+  Object.defineProperty(stream, 'getReader', { configurable: true, writable: true, value: getReader })
+  // An aborted fetch errors its body at once (Fetch, "abort a fetch() call"), although nobody may read.
+  source.onAborted = (error) => underlying.controller.error(error)
   return stream
+}
+
+type GetReader = (options?: ReadableStreamGetReaderOptions) => ReadableStreamReader<Uint8Array>
+
+/** The implementation's own, but that a reader of views tells when it goes: the stream does not. */
+function getReader(this: ReadableStream, options?: ReadableStreamGetReaderOptions): ReadableStreamReader<Uint8Array> {
+  const reader = (Object.getPrototypeOf(this) as { getReader: GetReader }).getReader.call(this, options)
+  const underlying = states.get(this) as BodyUnderlyingSource | undefined
+  if (options?.mode === undefined || underlying === undefined) return reader
+  const { releaseLock } = reader
+  Object.defineProperty(reader, 'releaseLock', {
+    configurable: true,
+    writable: true,
+    value: () => {
+      underlying.onRelease()
+      releaseLock.call(reader)
+    },
+  })
+  return reader
 }

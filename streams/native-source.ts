@@ -36,6 +36,8 @@ export class NativeSource implements Receiver {
   readonly contentLength: number | null
   /** Called once, when the source leaves `open`. */
   onSettled: (() => void) | null = null
+  /** Called once, when the source is aborted: nobody needs to read to learn of it. */
+  onAborted: ((error: unknown) => void) | null = null
   private readonly toError: (info: CoreErrorInfo) => unknown
   private wake: (() => void) | null = null
   private readonly trailerWaiters: (() => void)[] = []
@@ -130,6 +132,7 @@ export class NativeSource implements Receiver {
     if (this.state !== 'open') return
     binding.requestHandleAbort(this.id)
     this.settle('failed', error)
+    this.onAborted?.(error)
   }
 
   /** Lets the runtime write the rest into the open file `fd`; `receiver` is told how it ended. */

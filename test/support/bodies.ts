@@ -38,9 +38,18 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-/** Everything that is left of a stream, of whichever implementation. */
+/** Everything that is left of a stream, of whichever implementation; leaves it unlocked. */
 export async function readAll(stream: ReadableStream): Promise<Buffer> {
   const reader = stream.getReader()
+  try {
+    return await readRest(reader)
+  } finally {
+    reader.releaseLock()
+  }
+}
+
+/** Everything that is left for a reader. */
+export async function readRest(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for (;;) {
     const { done, value } = await reader.read()

@@ -19,10 +19,10 @@ export class Exchange {
     socket.resume()
   }
 
-  /** Begins a chunked response, or one of `length` bytes. */
+  /** Begins a chunked response, or one of `length` bytes; the connection is not used again. */
   head(length?: number): this {
     const framing = length === undefined ? 'transfer-encoding: chunked' : `content-length: ${length}`
-    this.socket.write(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n`)
+    this.socket.write(`HTTP/1.1 200 OK\r\n${framing}\r\nconnection: close\r\n\r\n`)
     return this
   }
 
@@ -39,9 +39,9 @@ export class Exchange {
     return this
   }
 
-  /** The end of a chunked body. */
-  end(): this {
-    this.socket.write('0\r\n\r\n')
+  /** The end of a chunked body, after `trailers` in wire form. */
+  end(trailers = ''): this {
+    this.socket.end(`0\r\n${trailers}\r\n`)
     return this
   }
 
