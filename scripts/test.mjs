@@ -6,7 +6,9 @@ import { countCargo, countVitest } from './gate/counts.ts'
 import { stream } from './gate/stream.mjs'
 import { packageScript, root } from './setup/paths.mjs'
 
-const counts = [await cargoTests('sluice-core')]
+const counts = [await cargoTests('sluice-core', { SLUICE_ENGINE: 'reqwest' })]
+// The same suite over the second engine.
+counts.push(await cargoTests('sluice-core', { SLUICE_ENGINE: 'wire' }))
 // The addon marshals between two worlds and is tested from JavaScript; a test of its own is run as soon as it has one.
 if (hasRustTests('native/addon')) counts.push(await cargoTests('sluice-addon'))
 counts.push(await typeCheck(), await vitest(process.argv.slice(2)))
@@ -16,9 +18,12 @@ const failed = counts.reduce((sum, count) => sum + count.failed, 0)
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
 process.exitCode = failed === 0 ? 0 : 1
 
-async function cargoTests(crate) {
+async function cargoTests(crate, env = {}) {
   // Without --no-fail-fast the first broken file hides the outcome of the others.
-  const { status, output } = await stream('cargo', ['test', '--release', '--no-fail-fast', '-p', crate], { keep: true })
+  const { status, output } = await stream('cargo', ['test', '--release', '--no-fail-fast', '-p', crate], {
+    keep: true,
+    env: { ...process.env, ...env },
+  })
   return countCargo(output, status)
 }
 

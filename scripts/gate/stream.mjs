@@ -6,12 +6,12 @@ import { root } from '../setup/paths.mjs'
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ keep?: boolean }} [options] `keep`: also return its standard output
+ * @param {{ keep?: boolean, env?: NodeJS.ProcessEnv }} [options] `keep`: also return its standard output
  * @returns {Promise<{ status: number, output: string }>} `status` is 1 for a command that was killed or not found
  */
-export function stream(command, args, { keep = false } = {}) {
+export function stream(command, args, { keep = false, env = process.env } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', keep ? 'pipe' : 'inherit', 'inherit'] })
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', keep ? 'pipe' : 'inherit', 'inherit'] })
     let output = ''
     child.stdout?.setEncoding('utf8').on('data', (text) => {
       output += text

@@ -71,17 +71,17 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "panic".to_owned())
 }
 
-/// Poisons before the body is dropped: an engine looks whether to keep the connection just then.
+/// An engine whose pool has the connection back already would keep it.
 async fn aborted(controller: &RequestController, connection: &ConnectionSlot) {
     controller.aborted().await;
     if !controller.spares_connection() {
-        connection.poison();
+        connection.close();
     }
 }
 
 async fn was_destroyed(destroyed: &CancellationToken, connection: &ConnectionSlot) {
     destroyed.cancelled().await;
-    connection.poison();
+    connection.close();
 }
 
 async fn elapsed(limit: Option<Duration>) {

@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use super::TransportConfig;
+use super::connection::KillSwitch;
 use crate::error::CoreError;
 use crate::resolve::{ResolveError, Resolver};
 use crate::tls::{TlsOptions, client_config};
@@ -116,10 +117,10 @@ async fn connect(mut tcp: HttpConnector<Resolver>, tls: &Tls, uri: Uri) -> Resul
         .to_owned();
     let stream = tcp.call(uri).await?;
     if !is_https {
-        return Ok(WireIo::Plain(stream));
+        return Ok(Stream::Plain(stream).into());
     }
     let stream = tls.handshake(&host, stream.into_inner()).await?;
-    Ok(WireIo::Tls(Box::new(TokioIo::new(stream))))
+    Ok(Stream::Tls(Box::new(TokioIo::new(stream))).into())
 }
 
 impl Service<Name> for Resolver {
@@ -137,60 +138,81 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// A connection, with or without TLS.
+/// A connection, with or without TLS, that can be closed from outside.
 #[derive(Debug)]
-pub enum WireIo {
+pub struct WireIo {
+    stream: Stream,
+    switch: KillSwitch,
+}
+
+#[derive(Debug)]
+enum Stream {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
+impl From<Stream> for WireIo {
+    fn from(stream: Stream) -> Self {
+        Self {
+            stream,
+            switch: KillSwitch::default(),
+        }
+    }
+}
+
 impl Connection for WireIo {
     fn connected(&self) -> Connected {
-        match self {
-            Self::Plain(_) => Connected::new(),
-            Self::Tls(stream) if stream.inner().get_ref().1.alpn_protocol() == Some(b"h2") => {
-                Connected::new().negotiated_h2()
+        let connected = Connected::new().extra(self.switch.clone());
+        match &self.stream {
+            Stream::Tls(stream) if stream.inner().get_ref().1.alpn_protocol() == Some(b"h2") => {
+                connected.negotiated_h2()
             }
-            Self::Tls(_) => Connected::new(),
+            Stream::Plain(_) | Stream::Tls(_) => connected,
         }
     }
 }
 
 impl Read for WireIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        let this = self.get_mut();
+        if this.switch.is_killed(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         }
     }
 }
 
 impl Write for WireIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        let this = self.get_mut();
+        this.switch.count_write();
+        match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -199,9 +221,11 @@ impl Write for WireIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+        let this = self.get_mut();
+        this.switch.count_write();
+        match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
         }
     }
 }

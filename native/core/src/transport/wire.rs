@@ -9,9 +9,9 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::connection::KillSwitch;
 use super::connector::Connector;
 use super::failure::{Peer, Phase, classify};
 use super::{Transport, TransportConfig, WireRequest};
@@ -76,12 +76,13 @@ impl Transport for WireTransport {
         *wire.method_mut() = method;
         *wire.uri_mut() = uri(&origin, &target)?;
         *wire.headers_mut() = headers;
-        let captured = capture_connection(&mut wire);
         match self.client.request(wire).await {
             Ok(response) => {
                 // An HTTP/2 connection outlives its streams, however they end.
-                if response.version() < http::Version::HTTP_2 {
-                    connection.set(captured);
+                if response.version() < http::Version::HTTP_2
+                    && let Some(switch) = response.extensions().get::<KillSwitch>()
+                {
+                    connection.set(switch.clone());
                 }
                 let address = self.resolver.last_address(origin.host());
                 Ok(response.map(|inner| WireBody { inner, origin, address }))
@@ -115,11 +116,13 @@ fn uri(origin: &Origin, target: &str) -> Result<Uri, CoreError> {
     Uri::from_parts(parts).map_err(|_| invalid("request path"))
 }
 
-/// Percent-encodes what `http::Uri` refuses and undici lets through.
+/// Percent-encodes what `http::Uri` refuses and undici lets through; a double quote is refused in a query only.
 fn encode(target: &[u8]) -> Vec<u8> {
+    let query = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
     let mut encoded = Vec::with_capacity(target.len() + 16);
-    for &byte in target {
-        if matches!(byte, b'<' | b'>' | b'^' | b'`' | b'#') || !(0x21..0x7f).contains(&byte) {
+    for (index, &byte) in target.iter().enumerate() {
+        let is_refused = matches!(byte, b'<' | b'>' | b'^' | b'`' | b'#') || (byte == b'"' && index > query);
+        if is_refused || !(0x21..0x7f).contains(&byte) {
             encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
         } else {
             encoded.push(byte);
@@ -219,5 +222,6 @@ mod tests {
     fn what_no_uri_may_hold_is_percent_encoded() {
         let origin = Origin::parse("http://a.test").unwrap();
         assert_eq!(uri(&origin, "/<^`>").unwrap().path(), "/%3C%5E%60%3E");
+        assert_eq!(uri(&origin, "/\"?q=\"").unwrap().path_and_query().unwrap(), "/\"?q=%22");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluice_core::transport::EngineKind;
 use sluice_core::{
     Agent, AgentConfig, ByteGauge, CoreError, DispatchHandler, DispatchOptions, HeaderMap, Method, Origin, RequestBody,
     ResponseStart, UploadQueue,
@@ -180,8 +181,18 @@ pub fn agent() -> Agent {
     agent_with(AgentConfig::default())
 }
 
-pub fn agent_with(config: AgentConfig) -> Agent {
+/// One suite serves both engines: `SLUICE_ENGINE=wire` runs it over the second one.
+pub fn agent_with(mut config: AgentConfig) -> Agent {
+    config.engine = engine();
     Agent::new(config, Handle::current()).unwrap()
+}
+
+pub fn engine() -> EngineKind {
+    match std::env::var("SLUICE_ENGINE").as_deref() {
+        Ok("wire") => EngineKind::Wire,
+        Ok("reqwest") | Err(_) => EngineKind::Reqwest,
+        Ok(other) => panic!("no engine is called {other}"),
+    }
 }
 
 pub fn get(origin: &Origin) -> DispatchOptions {
