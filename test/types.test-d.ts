@@ -1,9 +1,24 @@
 import type { EventEmitter } from 'node:events'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { expectTypeOf, test } from 'vitest'
-import type { errors as errors8, Dispatcher as Dispatcher8 } from 'undici'
-import type { errors as errors7, Dispatcher as Dispatcher7 } from 'undici7'
+import type {
+  errors as errors8,
+  Dispatcher as Dispatcher8,
+  RequestInit as RequestInit8,
+  request as request8,
+  RetryAgent as RetryAgent8,
+  setGlobalDispatcher as setGlobalDispatcher8,
+} from 'undici'
+import type {
+  errors as errors7,
+  Dispatcher as Dispatcher7,
+  RequestInit as RequestInit7,
+  request as request7,
+  RetryAgent as RetryAgent7,
+  setGlobalDispatcher as setGlobalDispatcher7,
+} from 'undici7'
 import type * as polyfill from 'web-streams-polyfill'
+import type { Agent, DispatchInterceptor as PublicInterceptor, FetchInit, SluiceResponse } from '../lib/index.ts'
 import { errors } from '../lib/errors.ts'
 import type {
   AnyDispatchHandler,
@@ -113,6 +128,38 @@ declare class SurfaceClass extends EventEmitter<DispatcherEvents> implements Dis
 test('a class with the surface is a Dispatcher of undici 7 and 8', () => {
   expectTypeOf<SurfaceClass>().toExtend<Dispatcher8>()
   expectTypeOf<SurfaceClass>().toExtend<Dispatcher7>()
+})
+
+test('the agent is a Dispatcher of undici 7 and 8', () => {
+  expectTypeOf<Agent>().not.toBeAny()
+  expectTypeOf<Agent>().toExtend<Dispatcher8>()
+  expectTypeOf<Agent>().toExtend<Dispatcher7>()
+  expectTypeOf<ReturnType<Agent['compose']>>().toExtend<Dispatcher8>()
+  expectTypeOf<ReturnType<Agent['compose']>>().toExtend<Dispatcher7>()
+})
+
+test('the agent is the dispatcher of requests and fetches of undici 7 and 8, and of the built-in fetch', () => {
+  type OptionOf<Options> = Options extends { dispatcher?: infer Option } ? Exclude<Option, undefined> : never
+  expectTypeOf<OptionOf<NonNullable<Parameters<typeof request8>[1]>>>().not.toBeNever()
+  expectTypeOf<Agent>().toExtend<OptionOf<NonNullable<Parameters<typeof request8>[1]>>>()
+  expectTypeOf<Agent>().toExtend<OptionOf<NonNullable<Parameters<typeof request7>[1]>>>()
+  expectTypeOf<Agent>().toExtend<OptionOf<RequestInit8>>()
+  expectTypeOf<Agent>().toExtend<OptionOf<RequestInit7>>()
+  expectTypeOf<OptionOf<NonNullable<Parameters<typeof globalThis.fetch>[1]>>>().not.toBeNever()
+  expectTypeOf<Agent>().toExtend<OptionOf<NonNullable<Parameters<typeof globalThis.fetch>[1]>>>()
+  expectTypeOf<Agent>().toExtend<Parameters<typeof setGlobalDispatcher8>[0]>()
+  expectTypeOf<Agent>().toExtend<Parameters<typeof setGlobalDispatcher7>[0]>()
+  expectTypeOf<Agent>().toExtend<ConstructorParameters<typeof RetryAgent8>[0]>()
+  expectTypeOf<Agent>().toExtend<ConstructorParameters<typeof RetryAgent7>[0]>()
+})
+
+test('fetch takes agents of sluice and of undici, and gives a Response', () => {
+  type Option = NonNullable<FetchInit['dispatcher']>
+  expectTypeOf<Agent>().toExtend<Option>()
+  expectTypeOf<Dispatcher8>().toExtend<Option>()
+  expectTypeOf<Dispatcher7>().toExtend<Option>()
+  expectTypeOf<SluiceResponse>().toExtend<Response>()
+  expectTypeOf<PublicInterceptor>().toEqualTypeOf<DispatchInterceptor>()
 })
 
 test('interceptors of undici 7 and 8 compose', () => {
