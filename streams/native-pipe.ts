@@ -3,6 +3,8 @@
  * both end as `ReadableStreamPipeTo` (Streams §4.9.1) says. Every other pipe takes the ordinary path.
  */
 import type { ReadableStream, StreamPipeOptions, WritableStream } from 'node:stream/web'
+import { getSystemErrorMap } from 'node:util'
+import type { CoreErrorInfo } from '../native/binding.ts'
 import { bodyStreamState } from './body-stream.ts'
 import type { BodyStreamState } from './body-stream.ts'
 import { fileTargetOf } from './file-sink.ts'
@@ -48,79 +50,97 @@ function nativeEnds(stream: ReadableStream, destination: WritableStream, options
   return { stream, destination, state, target }
 }
 
-async function pipe(ends: Ends, options: StreamPipeOptions): Promise<void> {
-  const { stream, destination, state } = ends
-  const { signal, preventClose, preventAbort, preventCancel } = options
+/** Why a sink takes no more. */
+interface SinkFailure {
+  error: unknown
+  /** Whether the stream around the file has failed or closed by itself. */
+  isKnown: boolean
+}
+
+async function pipe({ stream, destination, state, target }: Ends, options: StreamPipeOptions): Promise<void> {
+  const { signal } = options
   const { source, controller } = state
   const reader = stream.getReader()
   const writer = destination.getWriter()
-  // Both report through this function's own promise.
+  // It reports through this function's own promise.
   reader.closed.catch(() => {})
-  writer.closed.catch(() => {})
-  writer.ready.catch(() => {})
   state.isDisturbed = true
-  let onAbort: (() => void) | undefined
-  let aborted = false
-  const abortSeen = new Promise<void>((resolve) => {
-    onAbort = () => {
-      aborted = true
-      source.stopPipe()
-      resolve()
-    }
-  })
-  signal?.addEventListener('abort', onAbort!, { once: true })
+  const stop = Promise.withResolvers<void>()
+  let isAborted = false
+  const onAbort = (): void => {
+    isAborted = true
+    source.stopPipe()
+    stop.resolve()
+  }
+  let lost: SinkFailure | null = null
+  const onSinkGone = (error: unknown): void => {
+    lost = { error, isKnown: true }
+    stop.resolve()
+  }
+  // Chunks written before may still fail, and a close may be under way.
+  writer.closed.then(() => onSinkGone(new TypeError('the file is closed')), onSinkGone)
+  signal?.addEventListener('abort', onAbort, { once: true })
   try {
     // A failed request leaves no file, so it is opened when the first byte is there.
-    if (!source.peek()) await Promise.race([source.ready(), abortSeen])
-    if (!aborted && source.state === 'open') {
-      const failure = await moveBytes(ends, () => aborted)
-      if (failure !== null) {
-        await Promise.allSettled([
-          writer.abort(failure.error),
-          preventCancel === true ? undefined : reader.cancel(failure.error),
-        ])
-        throw failure.error
-      }
-    }
-    if (aborted && source.state === 'open') {
-      const reason: unknown = signal?.reason
-      await Promise.allSettled([
-        preventAbort === true ? undefined : writer.abort(reason),
-        preventCancel === true ? undefined : reader.cancel(reason),
-      ])
-      throw reason
-    }
-    if (source.state === 'ended') {
-      controller.close()
-      if (preventClose !== true) await writer.close()
-      return
-    }
-    controller.error(source.error)
-    if (preventAbort !== true) await Promise.allSettled([writer.abort(source.error)])
-    throw source.error
+    if (!source.peek()) await Promise.race([source.ready(), stop.promise])
+    const failure = lost ?? (isAborted || source.state !== 'open' ? null : await moveBytes())
+    if (failure !== null) await endAtSink(failure)
+    else if (isAborted && source.state === 'open') await endAtSignal(signal!.reason)
+    else await endAtSource()
   } finally {
-    signal?.removeEventListener('abort', onAbort!)
+    signal?.removeEventListener('abort', onAbort)
     reader.releaseLock()
     writer.releaseLock()
   }
 
-  async function moveBytes(
-    { target }: { target: FileTarget },
-    isAborted: () => boolean,
-  ): Promise<{ error: unknown } | null> {
-    let descriptor: number
+  async function moveBytes(): Promise<SinkFailure | null> {
     try {
       // Resolves behind every chunk that was written to the stream before, and fails if it takes no more.
       await writer.write(kNothing)
-      descriptor = (await target.open()).fd
     } catch (error) {
-      return { error }
+      return { error, isKnown: true }
     }
-    // The abort came, or the connection broke, while the file was being opened.
-    if (isAborted()) return null
-    const piped = await new Promise<{ error: unknown }>((resolve) => {
-      source.pipeToFile(descriptor, (_written, _isStopped, error) => resolve({ error }))
-    })
-    return piped.error === null ? null : piped
+    try {
+      const { fd } = await target.open()
+      // The abort came, or the connection broke, while the file was being opened.
+      if (isAborted || source.state !== 'open') return null
+      const info = await new Promise<CoreErrorInfo | null>((resolve) => source.pipeToFile(fd, resolve))
+      return info === null ? null : { error: fileError(info), isKnown: false }
+    } catch (error) {
+      return { error, isKnown: false }
+    }
   }
+
+  async function endAtSink({ error, isKnown }: SinkFailure): Promise<never> {
+    await Promise.allSettled([
+      isKnown ? undefined : writer.abort(error),
+      options.preventCancel ? undefined : reader.cancel(error),
+    ])
+    throw error
+  }
+
+  async function endAtSignal(reason: unknown): Promise<never> {
+    await Promise.allSettled([
+      options.preventAbort ? undefined : writer.abort(reason),
+      options.preventCancel ? undefined : reader.cancel(reason),
+    ])
+    throw reason
+  }
+
+  async function endAtSource(): Promise<void> {
+    if (source.state === 'ended') {
+      controller.close()
+      if (!options.preventClose) await writer.close()
+      return
+    }
+    controller.error(source.error)
+    if (!options.preventAbort) await Promise.allSettled([writer.abort(source.error)])
+    throw source.error
+  }
+}
+
+/** The error that `fs.write` would have given. */
+function fileError({ code, errno = 0, syscall = 'write' }: CoreErrorInfo): Error {
+  const [name, text] = getSystemErrorMap().get(errno) ?? [code, 'i/o error']
+  return Object.assign(new Error(`${name}: ${text}, ${syscall}`), { errno, code: name, syscall })
 }

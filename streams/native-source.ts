@@ -135,11 +135,14 @@ export class NativeSource implements Receiver {
     this.onAborted?.(error)
   }
 
-  /** Lets the runtime write the rest into the open file `fd`; `receiver` is told how it ended. */
+  /**
+   * Lets the runtime write the rest into the open file `fd`; `receiver` is told how it ended.
+   * @throws Error when the descriptor cannot be duplicated
+   */
   pipeToFile(fd: number, receiver: PipeReceiver): void {
+    binding.bodyPipeToFile(this.id, fd)
     this.pipe = receiver
     watch(this.id, this)
-    binding.bodyPipeToFile(this.id, fd)
   }
 
   /** Stops that after the write under way; what is unwritten stays readable. */
@@ -160,12 +163,12 @@ export class NativeSource implements Receiver {
     this.upload?.onReady()
   }
 
-  onPiped(written: number, isStopped: boolean, info: CoreErrorInfo | null): void {
+  onPiped(_written: number, isStopped: boolean, info: CoreErrorInfo | null): void {
     unwatch(this.id)
     const receiver = this.pipe
     this.pipe = null
     if (this.state === 'open' && !isStopped && info === null) this.settleFromEnd()
-    receiver?.(written, isStopped, info === null ? null : this.toError(info))
+    receiver?.(info)
   }
 
   private settleAt(readState: number): void {
@@ -203,5 +206,5 @@ export class NativeSource implements Receiver {
   }
 }
 
-/** How a pipe to a file ended; `error` is the file's own. */
-export type PipeReceiver = (written: number, isStopped: boolean, error: unknown) => void
+/** A pipe to a file ended; `info` is the file's own failure, if it was that. */
+export type PipeReceiver = (info: CoreErrorInfo | null) => void
