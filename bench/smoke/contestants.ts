@@ -32,15 +32,20 @@ function requestBy(agent: Dispatches, origin: string): Request {
     })
 }
 
-export const contestants: Contestant[] = [
-  {
-    name: 'sluice dispatch',
+function sluiceDispatch(transport: 'wire' | 'reqwest'): Contestant {
+  return {
+    name: `sluice dispatch, ${transport}`,
     rival: 'undici dispatch',
     async start(origin) {
       const { Agent } = await import('../../lib/index.ts')
-      return requestBy(new Agent(), origin)
+      return requestBy(new Agent({ transport }), origin)
     },
-  },
+  }
+}
+
+export const contestants: Contestant[] = [
+  sluiceDispatch('wire'),
+  sluiceDispatch('reqwest'),
   {
     name: 'undici dispatch',
     async start(origin, concurrency) {

@@ -35,14 +35,15 @@ impl PauseState {
 
     /// Clears `reason` alone and wakes the loop if it was the last one.
     pub fn resume(&self, reason: PauseReason) {
+        // Counted first: a timer that expires in between must not take the pause for the server's silence.
+        self.resumes.fetch_add(1, Ordering::AcqRel);
         let before = self.reasons.fetch_and(!(reason as u8), Ordering::AcqRel);
         if before == reason as u8 {
-            self.resumes.fetch_add(1, Ordering::AcqRel);
             self.resumed.notify_waiters();
         }
     }
 
-    /// How often the gate was lifted: a timer that finds it changed has measured a pause too.
+    /// How often a reason was cleared: a timer that finds it changed may have measured a pause too.
     pub fn resumes(&self) -> u32 {
         self.resumes.load(Ordering::Acquire)
     }
