@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import * as undici8 from 'undici'
 import * as undici7 from 'undici7'
 import { Agent, errors, fetch } from '../lib/index.ts'
-import type { DispatcherLike } from '../lib/index.ts'
+import type { DispatcherLike, DispatchHandler } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
 import { countingBlock, startFlood, startServer, startTcpServer } from './support/servers.ts'
 
@@ -132,6 +132,37 @@ test.each([
   expect([response.status, response.headers.get('x-a'), await response.json()]).toEqual([202, '1', { mocked: true }])
   await expect(fetch('http://mocked.test/other', { dispatcher })).rejects.toThrow('fetch failed')
   await mock.close()
+})
+
+test('asks a dispatcher for nothing before somebody reads, and for no more than is read', async () => {
+  const length = 16 * 1024 * 1024
+  await using server = await startFlood({ length })
+  await using agent = new Agent()
+  let delivered = 0
+  const dispatcher = agent.compose((dispatch) => (options, handler) => {
+    const { onResponseData } = handler as DispatchHandler
+    const counted: DispatchHandler = Object.create(handler) as DispatchHandler
+    counted.onResponseData = (controller, chunk) => {
+      delivered += chunk.byteLength
+      onResponseData!.call(counted, controller, chunk)
+    }
+    return dispatch(options, counted)
+  })
+  const response = await fetch(server.origin, { dispatcher })
+  await using other = await startServer((_request, reply) => reply.end('other'))
+  const roundTrips = async (): Promise<void> => {
+    for (let turn = 0; turn < 3; turn++) await (await fetch(other.origin, { dispatcher: agent })).text()
+  }
+  await roundTrips()
+  expect(delivered).toBe(0)
+  const reader = response.body!.getReader()
+  const { value } = await reader.read()
+  await roundTrips()
+  expect(delivered).toBe(value!.byteLength)
+  reader.releaseLock()
+  let read = value!.byteLength
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) read += chunk.byteLength
+  expect([read, delivered]).toEqual([length, length])
 })
 
 test('1xx responses are passed over', async () => {
