@@ -31,7 +31,8 @@ export function fetchThroughDispatcher(
   for (const name of OWN_LIMITS) {
     if (request.limits[name] !== null) throw new InvalidArgumentError(`${name} is not supported with this dispatcher`)
   }
-  const handler = new FetchHandler(request, Implementation)
+  const response = Promise.withResolvers<SluiceResponse>()
+  const handler = new FetchHandler(request, Implementation, response)
   let wire
   try {
     wire = toWireRequest(request)
@@ -56,28 +57,34 @@ export function fetchThroughDispatcher(
   } catch (error) {
     handler.onResponseError(null, error as Error)
   }
-  return handler.response
+  return response.promise
 }
 
+/** Aborts the request of a body that was collected before its end. */
+const abandoned = new FinalizationRegistry<DispatchControllerLike>((controller) => controller.abort())
+
+/** Its dispatcher holds it until the response has ended, so it must not hold the response that nobody else does. */
 class FetchHandler implements DispatchHandler {
-  readonly response: Promise<SluiceResponse>
-  private readonly settle: { resolve: (response: SluiceResponse) => void; reject: (error: unknown) => void }
+  private response: PromiseWithResolvers<SluiceResponse> | null
   private readonly trailers = Promise.withResolvers<string>()
   private readonly request: FetchRequest
   private readonly Implementation: ReadableStreamConstructor
   private controller: DispatchControllerLike | null = null
-  private stream: ReadableByteStreamController | null = null
+  /** A read that waits holds the stream by its promise; without one it may be collected. */
+  private stream: WeakRef<ReadableByteStreamController> | null = null
   private pulled: (() => void) | null = null
   private hasHead = false
   private isOver = false
   private reason: { value: unknown } | null = null
 
-  constructor(request: FetchRequest, Implementation: ReadableStreamConstructor) {
+  constructor(
+    request: FetchRequest,
+    Implementation: ReadableStreamConstructor,
+    response: PromiseWithResolvers<SluiceResponse>,
+  ) {
     this.request = request
     this.Implementation = Implementation
-    const { promise, ...settle } = Promise.withResolvers<SluiceResponse>()
-    this.response = promise
-    this.settle = settle
+    this.response = response
     this.trailers.promise.catch(() => {})
   }
 
@@ -103,10 +110,10 @@ class FetchHandler implements DispatchHandler {
     }
     this.hasHead = true
     const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(status)
-    const body = isBodiless ? null : this.openStream()
+    const body = isBodiless ? null : this.openStream(controller)
     // Nothing is read ahead of the reader.
     if (!isBodiless) controller.pause()
-    this.settle.resolve(
+    this.response?.resolve(
       createResponse({
         status,
         statusText: statusText ?? '',
@@ -116,22 +123,25 @@ class FetchHandler implements DispatchHandler {
         trailers: () => this.trailers.promise,
       }),
     )
+    this.response = null
   }
 
   onResponseData(controller: DispatchControllerLike, chunk: Buffer): void {
     // undici flushes its parser with an empty chunk when it resumes.
-    if (this.stream === null || chunk.byteLength === 0) return
+    const stream = this.stream?.deref()
+    if (stream === undefined || chunk.byteLength === 0) return
     // Copied into memory of its own: a byte stream transfers what it is given, a Buffer may share its memory.
-    this.stream.enqueue(new Uint8Array(chunk))
+    stream.enqueue(new Uint8Array(chunk))
     this.answerPull()
-    if ((this.stream.desiredSize ?? 0) <= 0) controller.pause()
+    if ((stream.desiredSize ?? 0) <= 0) controller.pause()
   }
 
   onResponseEnd(_controller: DispatchControllerLike, trailers: IncomingHttpHeaders): void {
     this.finish()
     this.trailers.resolve(toHeaderText(trailers))
-    this.stream?.close()
-    this.stream?.byobRequest?.respond(0)
+    const stream = this.stream?.deref()
+    stream?.close()
+    stream?.byobRequest?.respond(0)
     this.answerPull()
   }
 
@@ -140,8 +150,8 @@ class FetchHandler implements DispatchHandler {
     const isSignals = this.reason !== null && this.reason.value === error
     const reported: unknown = isSignals ? error : this.hasHead ? terminated(error) : fetchFailed(error)
     this.trailers.reject(reported)
-    this.settle.reject(reported)
-    this.stream?.error(reported)
+    this.reject(reported)
+    this.stream?.deref()?.error(reported)
     this.answerPull()
   }
 
@@ -150,14 +160,20 @@ class FetchHandler implements DispatchHandler {
     this.reason = { value }
     this.controller?.abort(value as Error)
     // A request that waits for its connection is told when it has one; its caller need not wait for that.
-    this.settle.reject(value)
+    this.reject(value)
   }
 
-  private openStream(): ReadableStream {
+  private reject(error: unknown): void {
+    this.response?.reject(error)
+    this.response = null
+  }
+
+  private openStream(request: DispatchControllerLike): ReadableStream {
     const source: UnderlyingByteSource = {
       type: 'bytes',
       start: (controller) => {
-        this.stream = controller
+        this.stream = new WeakRef(controller)
+        abandoned.register(controller, request, this)
       },
       pull: () => {
         if (this.isOver) return
@@ -184,6 +200,7 @@ class FetchHandler implements DispatchHandler {
 
   private finish(): void {
     this.isOver = true
+    abandoned.unregister(this)
     this.request.signal?.removeEventListener('abort', this.onSignal)
   }
 }

@@ -1,5 +1,6 @@
 /** WHATWG `fetch` over an agent (Fetch §5.6). */
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { Upload } from '../streams/upload.ts'
 import { Agent, kStreams } from './agent.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
@@ -30,7 +31,10 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
     if (error instanceof TypeError || error instanceof InvalidArgumentError) throw error
     throw fetchFailed(error)
   }
-  request.signal?.throwIfAborted()
+  if (request.signal?.aborted === true) {
+    if (request.body.kind === 'stream') new Upload(request.body.source, () => {}).stop(request.signal.reason)
+    throw request.signal.reason
+  }
   const streams = readStreams(init.streams) ?? (dispatcher instanceof Agent ? dispatcher[kStreams] : null)
   const Implementation = (streams?.ReadableStream ?? globalThis.ReadableStream) as ReadableStreamConstructor
   if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)

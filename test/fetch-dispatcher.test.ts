@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
+import { getEventListeners } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import * as undici8 from 'undici'
 import * as undici7 from 'undici7'
 import { Agent, errors, fetch } from '../lib/index.ts'
 import type { DispatcherLike, DispatchHandler } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
+import { collectGarbage, untilCollected } from './support/gc.ts'
 import { countingBlock, startFlood, startServer, startTcpServer } from './support/servers.ts'
 
 type Foreign = DispatcherLike & { destroy(): Promise<void> }
@@ -95,6 +98,41 @@ describe.each<{ name: string; open: () => Foreign }>([
     await response.body!.cancel('a reason that is no error')
     // undici 7 opens another connection at once.
     await until(() => socket!.destroyed)
+    await dispatcher.destroy()
+  })
+
+  test('a response that nobody holds releases its connection, one that is read does not', async () => {
+    await using server = await startFlood({ length: 64 * 1024 * 1024 })
+    const dispatcher = open()
+    const reader = (await fetch(server.origin, { dispatcher })).body!.getReader()
+    const [read] = server.sockets
+    const { signal } = new AbortController()
+    await fetch(server.origin, { dispatcher, signal })
+    const dropped = [...server.sockets].find((socket) => socket !== read)
+    let bytes = 0
+    await untilCollected(() => {
+      void reader.read().then(({ value }) => (bytes += value?.byteLength ?? 0))
+      return dropped!.destroyed
+    })
+    expect(read!.destroyed).toBe(false)
+    expect(bytes).toBeGreaterThan(0)
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+    await reader.cancel()
+    await dispatcher.destroy()
+  })
+
+  test('a read that waits is not collected', async () => {
+    let answer: ServerResponse | null = null
+    await using server = await startServer((_request, response) => {
+      answer = response
+      response.flushHeaders()
+    })
+    const dispatcher = open()
+    const reading = (async () => (await fetch(server.origin, { dispatcher })).text())()
+    await until(() => answer)
+    for (let turn = 0; turn < 5; turn++) await collectGarbage()
+    answer!.end('late')
+    expect(await reading).toBe('late')
     await dispatcher.destroy()
   })
 

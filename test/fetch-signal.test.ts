@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { Agent as UndiciAgent } from 'undici'
 import { Agent, fetch } from '../lib/index.ts'
 import type { DispatcherLike } from '../lib/index.ts'
@@ -35,6 +35,17 @@ describe.each(rows)('a signal, over $name', ({ open }) => {
       name: 'AbortError',
     })
     expect(server.accepted).toBe(0)
+    await dispatcher.destroy()
+  })
+
+  test('that was aborted before cancels the body', async () => {
+    const dispatcher = open()
+    const cancel = vi.fn()
+    const body = new ReadableStream({ cancel })
+    const reason = new Error('enough')
+    const fetching = fetch('http://a.test', { dispatcher, method: 'POST', body, signal: AbortSignal.abort(reason) })
+    await expect(fetching).rejects.toBe(reason)
+    expect(cancel.mock.calls).toEqual([[reason]])
     await dispatcher.destroy()
   })
 
