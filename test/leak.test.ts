@@ -1,0 +1,76 @@
+/**
+ * Requests that end in every way there is leave nothing behind (design, invariant 5).
+ *
+ * 20 000 requests in the suite; `SLUICE_LEAK_REQUESTS=100000` runs as many as the project's promise names.
+ */
+import type { ServerResponse } from 'node:http'
+import { expect, test } from 'vitest'
+import { Child } from '../scripts/support/child.ts'
+import { until } from './support/deadline.ts'
+import { startServer } from './support/servers.ts'
+
+const REQUESTS = Number(process.env.SLUICE_LEAK_REQUESTS ?? 20_000)
+const MiB = 1024 * 1024
+/** What the medians of two halves of the steady part may differ by: pages move by a few MiB without a leak. */
+const TOLERANCE = 4 * MiB
+
+const large = Buffer.alloc(64 * 1024, 1)
+
+function flood(response: ServerResponse): void {
+  const write = (): void => {
+    while (!response.destroyed && response.write(large));
+  }
+  response.on('drain', write)
+  write()
+}
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!
+}
+
+test(`${REQUESTS} requests leave no memory, socket, handle or task`, { timeout: 300_000 }, async () => {
+  await using server = await startServer((request, response) => {
+    switch (request.url) {
+      case '/small':
+        response.end('small')
+        break
+      case '/large':
+        response.end(large)
+        break
+      case '/broken':
+        response.writeHead(200, { 'content-length': 1000 })
+        response.write('some', () => response.destroy())
+        break
+      case '/flood':
+        flood(response)
+        break
+      default:
+    }
+  })
+  using client = new Child(new URL('./support/leak-client.ts', import.meta.url), [server.origin, String(REQUESTS)])
+  const { samples, seconds, outcomes } = await client.next<{
+    samples: number[]
+    seconds: number
+    outcomes: Record<string, number>
+  }>()
+  const steady = samples.slice(samples.length * 0.4)
+  const first = median(steady.slice(0, steady.length / 2))
+  const second = median(steady.slice(steady.length / 2))
+  console.log(
+    `${REQUESTS} requests in ${seconds.toFixed(1)} s, MiB at each twentieth:`,
+    samples.map((bytes) => (bytes / MiB).toFixed(1)).join(' '),
+  )
+  expect(Object.values(outcomes)).toEqual(Array(10).fill(REQUESTS / 10))
+  expect(second - first).toBeLessThanOrEqual(TOLERANCE)
+  const nothing = { handles: 0, awaited: 0, tasks: 0, running: 0, bufferedBytes: 0 }
+  const left = await until(
+    async () => {
+      const counters = await client.ask<Record<string, number>>({})
+      return Object.keys(nothing).every((name) => counters[name] === 0) ? counters : null
+    },
+    { what: 'the counters to be 0' },
+  )
+  expect(left).toMatchObject({ ...nothing, roots: 3 })
+  // Idle connections outlive their requests by the agent's keep-alive of 4 s.
+  await until(() => server.sockets.size === 0)
+})
