@@ -7,7 +7,8 @@ let globalAgent: DispatcherLike | null = null
 
 /** The global agent, made at the first call. One per environment (main thread or worker). */
 export function getGlobalAgent(): DispatcherLike {
-  return (globalAgent ??= new Agent())
+  // The targets of `fetch` are URLs, which is what reqwest takes.
+  return (globalAgent ??= new Agent({ transport: 'reqwest' }))
 }
 
 /** Replaces it by any dispatcher. @throws InvalidArgumentError */

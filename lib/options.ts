@@ -33,7 +33,7 @@ export interface AgentOptions {
   maxHeaderSize?: number | undefined
   /** Bytes of a response body; -1, the default, is no limit. */
   maxResponseSize?: number | undefined
-  /** The engine that speaks HTTP: `'reqwest'`, the default, or `'wire'`, which sends targets and headers as given. */
+  /** The engine that speaks HTTP: `'wire'`, the default, sends targets and headers as given; or `'reqwest'`. */
   transport?: 'reqwest' | 'wire' | undefined
   /** Offers HTTP/2 by ALPN. Default true. */
   allowH2?: boolean | undefined
@@ -121,7 +121,7 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
       keepAliveTimeout: options.keepAliveTimeout,
       maxHeaderSize: options.maxHeaderSize,
       maxResponseSize: options.maxResponseSize,
-      transport: options.transport,
+      transport: options.transport ?? 'wire',
       allowH2: options.allowH2,
       http2PriorKnowledge: options.useH2c,
       ca: ca === undefined ? undefined : [ca].flat().map(String).join('\n'),
