@@ -35,11 +35,11 @@ pub fn client_config(options: &TlsOptions, alpn: &[&[u8]]) -> Result<ClientConfi
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid(&error))?;
-    let verifier: Arc<dyn ServerCertVerifier> = if options.accept_invalid {
-        Arc::new(AcceptAll { verifier })
-    } else {
-        Arc::new(NodeVerifier { verifier, anchors })
-    };
+    let verifier = Arc::new(NodeVerifier {
+        verifier,
+        anchors,
+        accepts_any: options.accept_invalid,
+    });
     let mut config = builder
         .dangerous()
         .with_custom_certificate_verifier(verifier)
@@ -88,6 +88,8 @@ fn invalid(error: &rustls::Error) -> CoreError {
 struct NodeVerifier {
     verifier: Arc<dyn ServerCertVerifier>,
     anchors: Vec<CertificateDer<'static>>,
+    /// `rejectUnauthorized: false`: signatures still have to match the certificate that was sent.
+    accepts_any: bool,
 }
 
 impl ServerCertVerifier for NodeVerifier {
@@ -99,6 +101,9 @@ impl ServerCertVerifier for NodeVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.accepts_any {
+            return Ok(ServerCertVerified::assertion());
+        }
         let result = self
             .verifier
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
@@ -194,45 +199,4 @@ fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
 
 fn other(refused: CertificateRefused) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
-}
-
-/// `rejectUnauthorized: false`: signatures still have to match the certificate that was sent.
-#[derive(Debug)]
-struct AcceptAll {
-    verifier: Arc<dyn ServerCertVerifier>,
-}
-
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
 }

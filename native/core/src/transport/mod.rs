@@ -1,5 +1,6 @@
 //! The seam between sluice's own logic and the engine that speaks HTTP.
 
+mod body;
 mod connection;
 mod connector;
 mod engine;

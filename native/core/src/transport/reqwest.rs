@@ -1,14 +1,11 @@
 //! The engine on reqwest.
 
-use std::pin::Pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::body::ResponseBody;
 use super::failure::{Peer, Phase, classify, connect_timeout};
 use super::{Transport, TransportConfig, WireRequest};
 use crate::error::CoreError;
@@ -112,6 +109,9 @@ fn build(
         .map_err(|error| CoreError::InvalidArgument(error.to_string()))
 }
 
+/// A response's body.
+pub type ReqwestBody = ResponseBody<reqwest::Body>;
+
 impl Transport for ReqwestTransport {
     type Body = ReqwestBody;
 
@@ -134,7 +134,7 @@ impl Transport for ReqwestTransport {
             Ok(response) => {
                 let response = http::Response::<reqwest::Body>::from(response);
                 let address = self.resolver.last_address(origin.host());
-                Ok(response.map(|inner| ReqwestBody { inner, origin, address }))
+                Ok(response.map(|inner| ResponseBody::new(inner, origin, address)))
             }
             Err(error) => {
                 let peer = self.peer(&origin);
@@ -160,37 +160,5 @@ impl Resolve for Resolver {
             let addresses: Addrs = Box::new(resolver.lookup(host).await?.into_iter());
             Ok(addresses)
         })
-    }
-}
-
-/// The frames of a response, trailers among them, with errors under their own names.
-#[derive(Debug)]
-pub struct ReqwestBody {
-    inner: reqwest::Body,
-    origin: Origin,
-    address: Option<std::net::IpAddr>,
-}
-
-impl Body for ReqwestBody {
-    type Data = Bytes;
-    type Error = CoreError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
-        Pin::new(&mut self.inner).poll_frame(cx).map_err(|error| {
-            let peer = Peer {
-                origin: &self.origin,
-                address: self.address,
-                connect_timeout: None,
-            };
-            classify(&error, Phase::Body, &peer)
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

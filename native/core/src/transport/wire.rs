@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::body::ResponseBody;
 use super::connection::KillSwitch;
 use super::connector::Connector;
 use super::failure::{Peer, Phase, classify};
@@ -60,6 +61,9 @@ impl WireTransport {
     }
 }
 
+/// A response's body.
+pub type WireBody = ResponseBody<Incoming>;
+
 impl Transport for WireTransport {
     type Body = WireBody;
 
@@ -85,7 +89,7 @@ impl Transport for WireTransport {
                     connection.set(switch.clone());
                 }
                 let address = self.resolver.last_address(origin.host());
-                Ok(response.map(|inner| WireBody { inner, origin, address }))
+                Ok(response.map(|inner| ResponseBody::new(inner, origin, address)))
             }
             Err(error) => {
                 let phase = if error.is_connect() {
@@ -161,38 +165,6 @@ impl Body for OutgoingBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Upload(body) => body.size_hint(),
         }
-    }
-}
-
-/// The frames of a response, trailers among them, with errors under their own names.
-#[derive(Debug)]
-pub struct WireBody {
-    inner: Incoming,
-    origin: Origin,
-    address: Option<std::net::IpAddr>,
-}
-
-impl Body for WireBody {
-    type Data = Bytes;
-    type Error = CoreError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
-        Pin::new(&mut self.inner).poll_frame(cx).map_err(|error| {
-            let peer = Peer {
-                origin: &self.origin,
-                address: self.address,
-                connect_timeout: None,
-            };
-            classify(&error, Phase::Body, &peer)
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 
