@@ -194,9 +194,15 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     }
 }
 
-/// Hands every waiting record to JavaScript; as many per call as the scratch buffer holds.
+/// Hands every waiting record to JavaScript. The function it calls throws nothing, so that a call that fails is a
+/// worker's that is being terminated; an exception left pending there, which Neon would report, ends the process.
 pub fn drain(mut cx: Cx<'_>) -> NeonResult<()> {
-    let cx = &mut cx;
+    let _ = cx.try_catch(|cx| Ok(hand_over(cx).is_ok()));
+    Ok(())
+}
+
+/// As many records per call as the scratch buffer holds.
+fn hand_over<'cx>(cx: &mut Cx<'cx>) -> NeonResult<()> {
     let environment = Environment::get(cx)?;
     let records = environment.completions.take();
     let mut scratch = environment.js.scratch.to_inner(cx);
