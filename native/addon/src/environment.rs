@@ -74,12 +74,27 @@ impl Environment {
     /// Forgets a request; it no longer keeps the process alive.
     pub fn remove<'cx, C: Context<'cx>>(&self, cx: &mut C, id: u32) -> Option<RequestHandleInstance> {
         let request = self.requests.borrow_mut().remove(&id)?;
-        self.hold(cx, &request, false);
+        self.count_awaited(cx, &request, false);
         Some(request)
     }
 
-    /// Says whether JavaScript awaits something of `request`.
-    pub fn hold<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance, hold: bool) {
+    /// Says whether JavaScript awaits a head, a read or a pipe of `request`.
+    pub fn hold<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance, awaits: bool) {
+        request.awaits.set(awaits);
+        self.count_awaited(
+            cx,
+            request,
+            awaits || request.is_dispatched || request.is_uploading.get(),
+        );
+    }
+
+    /// The request's upload has ended.
+    pub fn end_upload<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance) {
+        request.is_uploading.set(false);
+        self.hold(cx, request, request.awaits.get());
+    }
+
+    fn count_awaited<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance, hold: bool) {
         if request.is_awaited.replace(hold) == hold {
             return;
         }
@@ -133,7 +148,7 @@ impl Environment {
             Kind::Piped => {
                 let is_aborted = self.with(id, |request| {
                     request.pipe.borrow_mut().take();
-                    self.hold(cx, request, request.is_dispatched);
+                    self.hold(cx, request, false);
                     request.is_aborted.get()
                 });
                 if is_aborted == Some(true) {
@@ -143,7 +158,7 @@ impl Environment {
             Kind::Head | Kind::Readable => {
                 let requests = self.requests.borrow();
                 if let Some(request) = requests.get(&id) {
-                    self.hold(cx, request, request.is_dispatched);
+                    self.hold(cx, request, false);
                 }
             }
             Kind::UploadReady => {}

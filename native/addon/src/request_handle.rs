@@ -17,8 +17,11 @@ pub struct RequestHandleInstance {
     pub exchange: Arc<Exchange>,
     /// Set for a streamed request body.
     pub upload: Option<Arc<UploadQueue>>,
-    /// A dispatched request is awaited until it ends, a fetched one while its head or a read is.
+    /// A dispatched request is awaited until it ends, a fetched one while its head, a read or its upload is.
     pub is_dispatched: bool,
+    pub is_uploading: Cell<bool>,
+    pub awaits: Cell<bool>,
+    /// Counted among the requests that keep the process alive.
     pub is_awaited: Cell<bool>,
     /// Set while the body goes into a file.
     pub pipe: RefCell<Option<CancellationToken>>,
@@ -122,10 +125,12 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
 /// `uploadEnd(id)`
 pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let id = id_argument(&mut cx)?;
-    Environment::get(&mut cx)?.with(id, |request| {
+    let environment = Environment::get(&mut cx)?;
+    environment.with(id, |request| {
         if let Some(upload) = &request.upload {
             upload.finish();
         }
+        environment.end_upload(&mut cx, request);
     });
     Ok(cx.undefined())
 }

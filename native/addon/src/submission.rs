@@ -234,7 +234,9 @@ fn prepare(
     };
     let handle = RequestHandleInstance {
         exchange: Arc::clone(&exchange),
+        is_uploading: Cell::new(upload.is_some()),
         upload,
+        awaits: Cell::new(false),
         is_dispatched: flags & FLAG_DISPATCHED != 0,
         is_awaited: Cell::new(false),
         pipe: RefCell::new(None),

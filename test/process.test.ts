@@ -1,0 +1,150 @@
+/** What keeps a process alive, what does not, and what takes it down: nothing (design, invariants 6 and 7). */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { until, within } from './support/deadline.ts'
+import { startServer, type RunningServer } from './support/servers.ts'
+
+const CHUNK = Buffer.alloc(64 * 1024, 1)
+/** A process starts in 0.2 s; what holds it for longer is a socket or a timer. */
+const SOON = 3000
+
+let server: RunningServer
+let folder: string
+let file: string
+/** Ends what the server keeps waiting. */
+let finish: (() => void) | null
+
+beforeEach(async () => {
+  finish = null
+  folder = mkdtempSync(join(tmpdir(), 'sluice-process-'))
+  file = join(folder, 'target.bin')
+  server = await startServer((request, response) => {
+    switch (request.url) {
+      case '/small':
+        response.end('small')
+        break
+      case '/large':
+        response.end(Buffer.alloc(1024 * 1024))
+        break
+      case '/flood':
+        flood(response)
+        break
+      case '/upload':
+        request.resume().on('end', () => flood(response))
+        break
+      case '/late/head':
+        finish = () => response.end('late')
+        break
+      case '/late/body':
+        response.flushHeaders()
+        finish = () => response.end('late')
+        break
+      case '/late/rest':
+        response.write(CHUNK)
+        finish = () => response.end('late')
+        break
+      case '/late/upload':
+        finish = () => request.resume().on('end', () => response.end('late'))
+        break
+      case '/late/early':
+        response.write('early')
+        finish = () => request.resume().on('end', () => response.end('late'))
+        break
+      default:
+    }
+  })
+})
+
+afterEach(async () => {
+  await server.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function flood(response: ServerResponse): void {
+  const write = (): void => {
+    while (!response.destroyed && response.write(CHUNK));
+  }
+  response.on('drain', write)
+  write()
+}
+
+interface Ended {
+  code: number | null
+  signal: string | null
+  output: string
+}
+
+/** Runs a script to its end. */
+function run(script: string, args: string[]): { ended: Promise<Ended>; isRunning: () => boolean } & Disposable {
+  const path = fileURLToPath(new URL(`./support/${script}`, import.meta.url))
+  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, output: output.trim() }) as Ended)
+  return {
+    ended,
+    isRunning: () => child.exitCode === null && child.signalCode === null,
+    [Symbol.dispose]: () => void child.kill('SIGKILL'),
+  }
+}
+
+describe('a process ends by itself, with nothing closed, after', () => {
+  test.each([
+    ['an agent that was made and never used', ''],
+    ['an unread small body', ''],
+    ['an unread large body', ''],
+    ['an unread body that was asked for', ''],
+    ['a body read in part', ''],
+    ['a body read to its end', 'done'],
+    ['a body that was cancelled', 'done'],
+    ['a fetch that was aborted', 'done'],
+    ['a fetch that failed', 'done'],
+    ['a body in a file', 'done'],
+    ['a request that was dispatched', 'done'],
+    ['a dispatched request that was aborted', 'done'],
+    ['an idle connection that is kept', 'done'],
+    ['an upload whose response nobody reads', ''],
+  ])('%s', async (kind, output) => {
+    using client = run('process-client.ts', [kind, server.origin, file])
+    expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
+      code: 0,
+      signal: null,
+      output,
+    })
+  })
+})
+
+describe('a process is held while it awaits', () => {
+  test.each([
+    ['a head', 'done'],
+    ['a read', 'done'],
+    ['the whole body', 'done'],
+    ['a pipe into a file', 'done'],
+    ['a pipe into a file that has begun', 'done'],
+    ['a dispatched head', 'done'],
+    ['a dispatched body', 'done'],
+    ['an upload', 'done'],
+    ['an upload whose response has begun', ''],
+  ])('%s, and ends after it', async (kind, output) => {
+    using client = run('process-client.ts', [kind, server.origin, file])
+    await until(() => finish !== null || !client.isRunning())
+    // Long enough for a process that is not held to be gone: an empty one ends within milliseconds.
+    const early = await Promise.race([client.ended, new Promise<null>((resolve) => setTimeout(resolve, 400, null))])
+    expect(early).toBeNull()
+    finish!()
+    expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
+      code: 0,
+      signal: null,
+      output,
+    })
+    if (kind.startsWith('a pipe')) {
+      expect(statSync(file).size).toBe(kind.endsWith('begun') ? CHUNK.length + 4 : 4)
+    }
+  })
+})
