@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
-import { SubmissionBatch } from '../streams/exchange.ts'
+import { openEnvironment, SubmissionBatch } from '../streams/exchange.ts'
 import type { Submission, WireRequest } from '../streams/exchange.ts'
 import { NativeDispatch } from '../streams/native-dispatch.ts'
 import type { DispatchOwner } from '../streams/native-dispatch.ts'
@@ -74,15 +74,21 @@ interface NativeSide {
   batch: SubmissionBatch
 }
 
+/** A collected agent is closed: its requests go on, its idle connections do not. */
+const collected = new FinalizationRegistry<NativeAgent>((agent) => binding.agentClose(agent))
+
 function createNative(settings: AgentSettings['native']): NativeSide {
   let agent
+  openEnvironment()
   try {
     agent = binding.agentCreate(settings)
   } catch (error) {
     const { message } = error as Error
     throw message.startsWith('{') ? createUndiciError(JSON.parse(message) as CoreErrorInfo) : error
   }
-  return { agent, batch: new SubmissionBatch(agent) }
+  const side = { agent, batch: new SubmissionBatch(agent) }
+  collected.register(side.batch, agent)
+  return side
 }
 
 /** undici, for the methods that are its own; an optional peer, loaded at their first use. */

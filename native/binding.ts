@@ -24,10 +24,8 @@ export interface CoreErrorInfo {
   host?: string
 }
 
-/** An agent on the native side: its engine, pool and limits. Opaque; garbage collection releases it. */
-export interface NativeAgent {
-  readonly __nativeAgent: unique symbol
-}
+/** An agent on the native side, by its id: its engine, pool and limits. Lives until it is closed or destroyed. */
+export type NativeAgent = number & { readonly __nativeAgent: unique symbol }
 
 /** What an agent is made from; `undefined` is the core's default. Times are milliseconds (0: no limit), sizes bytes. */
 export interface NativeAgentConfig {

@@ -101,7 +101,9 @@ const receivers = new Map<number, Receiver>()
 let lastId = 0
 let isOpen = false
 
-function openEnvironment(): void {
+/** Before the first agent is made. */
+export function openEnvironment(): void {
+  if (isOpen) return
   isOpen = true
   binding.environmentOpen(scratch, words, onCompletions)
 }
@@ -153,7 +155,6 @@ export class SubmissionBatch {
   }
 
   private flush(): void {
-    if (!isOpen) openEnvironment()
     // A request added by a callback of `begin` joins this crossing.
     for (let index = 0; index < this.waiting.length; index++) {
       const { id, submission } = this.waiting[index]!

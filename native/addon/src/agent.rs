@@ -1,30 +1,19 @@
-//! An agent as JavaScript holds it.
+//! Agents, which JavaScript holds by their ids: to look into a box, Neon asks the engine for its tag, which a worker that
+//! is being terminated refuses, and Neon panics.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use neon::prelude::*;
 use sluice_core::transport::EngineKind;
 use sluice_core::{Agent, AgentConfig, TlsOptions};
 
+use crate::environment::Environment;
 use crate::marshal::error_text;
+use crate::request_handle::id_argument;
 use crate::runtime::Runtime;
 
-/// Empty once closed or destroyed: dropping the core agent closes its idle connections when its requests have ended.
-pub struct AgentInstance {
-    agent: RefCell<Option<Agent>>,
-}
-
-impl Finalize for AgentInstance {}
-
-impl AgentInstance {
-    pub fn agent(&self) -> Option<Agent> {
-        self.agent.borrow().clone()
-    }
-}
-
 /// `agentCreate(config)`
-pub fn create(mut cx: FunctionContext) -> JsResult<JsBox<AgentInstance>> {
+pub fn create(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let object = cx.argument::<JsObject>(0)?;
     let config = parse_config(&mut cx, object)?;
     let runtime = match Runtime::get() {
@@ -32,9 +21,10 @@ pub fn create(mut cx: FunctionContext) -> JsResult<JsBox<AgentInstance>> {
         Err(text) => return cx.throw_error(text),
     };
     match Agent::new(config, runtime.handle().clone()) {
-        Ok(agent) => Ok(cx.boxed(AgentInstance {
-            agent: RefCell::new(Some(agent)),
-        })),
+        Ok(agent) => {
+            let id = Environment::get(&mut cx)?.insert_agent(agent);
+            Ok(cx.number(id))
+        }
         Err(error) => cx.throw_error(error_text(&error, "connect")),
     }
 }
@@ -97,15 +87,18 @@ pub fn duration(milliseconds: f64) -> Option<Duration> {
         .flatten()
 }
 
-/// `agentClose(agent)`: JavaScript accepts no further request for it.
+/// `agentClose(agent)`: JavaScript accepts no further request for it. Dropping the core agent closes its idle
+/// connections when its requests have ended.
 pub fn close(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    cx.argument::<JsBox<AgentInstance>>(0)?.agent.borrow_mut().take();
+    let id = id_argument(&mut cx)?;
+    Environment::get(&mut cx)?.remove_agent(id);
     Ok(cx.undefined())
 }
 
 /// `agentDestroy(agent)`: running requests end with `ClientDestroyedError`.
 pub fn destroy(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    if let Some(agent) = cx.argument::<JsBox<AgentInstance>>(0)?.agent.borrow_mut().take() {
+    let id = id_argument(&mut cx)?;
+    if let Some(agent) = Environment::get(&mut cx)?.remove_agent(id) {
         agent.destroy();
     }
     Ok(cx.undefined())
@@ -113,7 +106,8 @@ pub fn destroy(mut cx: FunctionContext) -> JsResult<JsUndefined> {
 
 /// `agentStats(agent)`
 pub fn stats(mut cx: FunctionContext) -> JsResult<JsObject> {
-    let agent = cx.argument::<JsBox<AgentInstance>>(0)?.agent();
+    let id = id_argument(&mut cx)?;
+    let agent = Environment::get(&mut cx)?.agent(id);
     let (held, running) = agent.map_or((0, 0), |agent| (agent.gauge().held(), agent.running()));
     let object = cx.empty_object();
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]

@@ -10,7 +10,7 @@ use neon::prelude::*;
 use neon::thread::LocalKey;
 use neon::types::buffer::TypedArray;
 use neon::types::{JsInt32Array, JsUint8Array};
-use sluice_core::ReadState;
+use sluice_core::{Agent, ReadState};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, Kind, PREFIX_WORDS, WORD};
 use crate::request_handle::RequestHandleInstance;
@@ -28,6 +28,8 @@ unsafe impl Sync for Local {}
 pub struct Environment {
     pub completions: Arc<CompletionQueue>,
     requests: RefCell<HashMap<u32, RequestHandleInstance>>,
+    agents: RefCell<HashMap<u32, Agent>>,
+    last_agent: Cell<u32>,
     channel: RefCell<Channel>,
     /// Requests that JavaScript awaits; the channel keeps the process alive while there are any.
     awaited: Cell<usize>,
@@ -59,6 +61,21 @@ impl Environment {
             Some(Local(environment)) => Ok(environment),
             None => cx.throw_error("environmentOpen must be called first"),
         }
+    }
+
+    pub fn insert_agent(&self, agent: Agent) -> u32 {
+        let id = self.last_agent.get() + 1;
+        self.last_agent.set(id);
+        self.agents.borrow_mut().insert(id, agent);
+        id
+    }
+
+    pub fn agent(&self, id: u32) -> Option<Agent> {
+        self.agents.borrow().get(&id).cloned()
+    }
+
+    pub fn remove_agent(&self, id: u32) -> Option<Agent> {
+        self.agents.borrow_mut().remove(&id)
     }
 
     pub fn insert<'cx, C: Context<'cx>>(&self, cx: &mut C, id: u32, request: RequestHandleInstance) {
@@ -192,6 +209,8 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         Local(Environment {
             completions: CompletionQueue::start(runtime, flushing),
             requests: RefCell::default(),
+            agents: RefCell::default(),
+            last_agent: Cell::new(0),
             channel: RefCell::new(channel),
             awaited: Cell::new(0),
             body_bytes_crossed: Cell::new(0),

@@ -18,10 +18,9 @@ use sluice_core::{
     RequestBody, RequestController, UploadQueue,
 };
 
-use crate::agent::AgentInstance;
 use crate::environment::{Environment, word};
 use crate::handler::{Exchange, JsDispatchHandler};
-use crate::request_handle::RequestHandleInstance;
+use crate::request_handle::{RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
 /// Words of a record before its text.
@@ -147,14 +146,14 @@ fn limit(milliseconds: u32, inherited: Option<Duration>) -> Option<Duration> {
 
 /// `agentDispatch(agent, batch, length, bodies)`
 pub fn dispatch(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    let boxed = cx.argument::<JsBox<AgentInstance>>(0)?;
+    let agent = id_argument(&mut cx)?;
     let batch = cx.argument::<JsUint8Array>(1)?;
     let length = cx.argument::<JsNumber>(2)?.value(&mut cx);
     let bodies = cx.argument::<JsArray>(3)?;
-    let Some(agent) = boxed.agent() else {
+    let environment = Environment::get(&mut cx)?;
+    let Some(agent) = environment.agent(agent) else {
         return cx.throw_error("the agent is closed");
     };
-    let environment = Environment::get(&mut cx)?;
     let runtime = match Runtime::get() {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
