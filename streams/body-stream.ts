@@ -53,9 +53,10 @@ class BodyUnderlyingSource implements BodyStreamState {
     this.isDisturbed = true
     if (this.fill(controller)) return
     return this.source.ready().then(() => {
-      // A readable notice always has bytes, an end or a failure behind it; a reader that has gone leaves them where
-      // they are, for the next one.
-      if (this.stream.locked) this.fill(controller)
+      // A readable notice always has bytes, an end or a failure behind it. A reader that has gone leaves them where
+      // they are, for the next one; but while its view waits, the next one's does not call `pull` (Streams §4.10.11,
+      // PullInto), so that the view has to be answered.
+      if (this.stream.locked || isGiven(controller.byobRequest)) this.fill(controller)
     })
   }
 
@@ -66,7 +67,7 @@ class BodyUnderlyingSource implements BodyStreamState {
 
   /** A reader of views releases its lock. */
   onRelease(): void {
-    this.isViewAbandoned = (this.controller.byobRequest ?? null) !== null
+    this.isViewAbandoned = isGiven(this.controller.byobRequest)
   }
 
   /** Gives one read what there is; false when there is nothing yet. */
@@ -74,18 +75,17 @@ class BodyUnderlyingSource implements BodyStreamState {
     const { source } = this
     // Bytes that answer an abandoned view are queued without a look at the read that waits now (Streams §4.10.11,
     // RespondInReadableState); an enqueued chunk drops the view and goes to that read.
-    const request = this.isViewAbandoned ? null : controller.byobRequest
-    if (request === null || request === undefined) {
-      const chunk = source.pull()
-      if (chunk !== null) {
-        this.isViewAbandoned = false
-        controller.enqueue(chunk)
-      } else if (source.state === 'open') return false
-    } else {
+    const request = this.isViewAbandoned && this.stream.locked ? null : controller.byobRequest
+    if (isGiven(request)) {
       const filled = source.pullInto(request.view as Uint8Array)
       if (filled > 0) request.respond(filled)
       else if (source.state === 'open') return false
+    } else {
+      const chunk = source.pull()
+      if (chunk !== null) controller.enqueue(chunk)
+      else if (source.state === 'open') return false
     }
+    this.isViewAbandoned = false
     if (source.state !== 'open') this.finish(controller)
     return true
   }
@@ -95,10 +95,15 @@ class BodyUnderlyingSource implements BodyStreamState {
       controller.close()
       // A read into the caller's view is answered only by a response, of 0 bytes, after the close (Streams §3.9.5).
       controller.byobRequest?.respond(0)
-    } else {
+    } else if ((controller.desiredSize ?? 0) === 0) {
+      // An error drops what is queued: what an abandoned view has left there is read first.
       controller.error(this.source.error)
     }
   }
+}
+
+function isGiven<Request>(request: Request | null | undefined): request is Request {
+  return request !== null && request !== undefined
 }
 
 /** A byte stream over `source`, of the given implementation. */
