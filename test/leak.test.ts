@@ -3,26 +3,15 @@
  *
  * 20 000 requests in the suite; `SLUICE_LEAK_REQUESTS=100000` runs as many as the project's promise names.
  */
-import type { ServerResponse } from 'node:http'
 import { expect, test } from 'vitest'
 import { Child } from '../scripts/support/child.ts'
 import { until } from './support/deadline.ts'
-import { startServer } from './support/servers.ts'
+import { CHUNK, flood, startServer } from './support/servers.ts'
 
 const REQUESTS = Number(process.env.SLUICE_LEAK_REQUESTS ?? 20_000)
 const MiB = 1024 * 1024
 /** What the medians of two halves of the steady part may differ by: pages move by a few MiB without a leak. */
 const TOLERANCE = 4 * MiB
-
-const large = Buffer.alloc(64 * 1024, 1)
-
-function flood(response: ServerResponse): void {
-  const write = (): void => {
-    while (!response.destroyed && response.write(large));
-  }
-  response.on('drain', write)
-  write()
-}
 
 function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!
@@ -35,7 +24,7 @@ test(`${REQUESTS} requests leave no memory, socket, handle or task`, { timeout: 
         response.end('small')
         break
       case '/large':
-        response.end(large)
+        response.end(CHUNK)
         break
       case '/broken':
         response.writeHead(200, { 'content-length': 1000 })

@@ -1,16 +1,12 @@
 /** What keeps a process alive, what does not, and what takes it down: nothing (design, invariants 6 and 7). */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { until, within } from './support/deadline.ts'
-import { startServer, type RunningServer } from './support/servers.ts'
+import { run } from './support/program.ts'
+import { CHUNK, flood, startServer, type RunningServer } from './support/servers.ts'
 
-const CHUNK = Buffer.alloc(64 * 1024, 1)
 /** A process starts in 0.2 s; what holds it for longer is a socket or a timer. */
 const SOON = 3000
 
@@ -65,34 +61,6 @@ afterEach(async () => {
   await server.close()
   rmSync(folder, { recursive: true, force: true })
 })
-
-function flood(response: ServerResponse): void {
-  const write = (): void => {
-    while (!response.destroyed && response.write(CHUNK));
-  }
-  response.on('drain', write)
-  write()
-}
-
-interface Ended {
-  code: number | null
-  signal: string | null
-  output: string
-}
-
-/** Runs a script to its end. */
-function run(script: string, args: string[]): { ended: Promise<Ended>; isRunning: () => boolean } & Disposable {
-  const path = fileURLToPath(new URL(`./support/${script}`, import.meta.url))
-  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, output: output.trim() }) as Ended)
-  return {
-    ended,
-    isRunning: () => child.exitCode === null && child.signalCode === null,
-    [Symbol.dispose]: () => void child.kill('SIGKILL'),
-  }
-}
 
 describe('a process ends by itself, with nothing closed, after', () => {
   test.each([

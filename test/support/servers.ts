@@ -2,7 +2,8 @@
  * Local servers on port 0 for one test each. Every one closes by destroying its sockets, so no test waits for a
  * keep-alive connection. `await using server = await startServer(…)` closes it at the end of the block.
  */
-import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http'
+import { createServer as createHttpServer } from 'node:http'
+import type { RequestListener, Server as HttpServer, ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { certificate, type CertificateName } from './certificates.ts'
@@ -95,6 +96,18 @@ export async function startFlood({ length, block = countingBlock(), ...options }
     })
   }, options)
   return Object.defineProperty(server, 'sent', { get: () => sent }) as Flood
+}
+
+/** What {@link flood} repeats. */
+export const CHUNK = Buffer.alloc(64 * 1024, 1)
+
+/** Writes a body without an end, as fast as the client takes it. */
+export function flood(response: ServerResponse): void {
+  const write = (): void => {
+    while (!response.destroyed && response.write(CHUNK));
+  }
+  response.on('drain', write)
+  write()
 }
 
 /** 64 KiB in which neighbours differ, so that a lost or doubled chunk shows. */
