@@ -4,6 +4,32 @@
  */
 import { createRequire } from 'node:module'
 
+/** The ends of a connection and the bytes it moved, as far as they are known. */
+export interface SocketInfo {
+  localAddress?: string
+  localPort?: number
+  remoteAddress?: string
+  remotePort?: number
+  remoteFamily?: string
+  bytesWritten?: number
+  bytesRead?: number
+}
+
+/** What happened to a connection of an agent. Engine `wire` alone tells. */
+export interface ConnectionEvent {
+  event: 'connect' | 'disconnect' | 'connectionError'
+  /** `http://host:port`, a default port left out. */
+  origin: string
+  /** It is one of the connections that requests without HTTP/2 have to themselves. */
+  http1Only: boolean
+  isHttp2: boolean
+  /** Streams that may be open at once (HTTP/2). */
+  maxStreams?: number
+  socket?: SocketInfo
+  /** Of `disconnect` and `connectionError`. */
+  error?: CoreErrorInfo
+}
+
 /** What the core says of a failure; `createUndiciError` builds the JavaScript error from it. */
 export interface CoreErrorInfo {
   /** Class name: an undici class (`SocketError`) or `Error` for a raw Node system or TLS error. */
@@ -22,6 +48,10 @@ export interface CoreErrorInfo {
   phase?: string
   /** `host:port` of the origin. */
   host?: string
+  /** The connection it happened on. */
+  socket?: SocketInfo
+  /** Of an `AggregateError`: the failure of each address that was tried. */
+  errors?: CoreErrorInfo[]
 }
 
 /** An agent on the native side, by its id: its engine, pool and limits. Lives until it is closed or destroyed. */
@@ -47,6 +77,32 @@ export interface NativeAgentConfig {
   /** PEM; replaces the platform's roots. */
   ca?: string | undefined
   rejectUnauthorized?: boolean | undefined
+  /** Connections per origin; 0 is no limit. */
+  connections?: number | undefined
+  /** `false`: every connection serves one request. */
+  keepAlive?: boolean | undefined
+  /** The most that a server's `keep-alive: timeout=` may ask for. */
+  keepAliveMaxTimeout?: number | undefined
+  /** Taken off what the server asks for. */
+  keepAliveTimeoutThreshold?: number | undefined
+  /** Requests a connection serves; 0 is no limit. */
+  maxRequestsPerClient?: number | undefined
+  /** Age at which a connection is not used again. */
+  clientTtl?: number | undefined
+  maxConcurrentStreams?: number | undefined
+  http2StreamWindow?: number | undefined
+  http2ConnectionWindow?: number | undefined
+  http2PingInterval?: number | undefined
+  localAddress?: string | undefined
+  socketPath?: string | undefined
+  /** TLS server name of every connection. */
+  servername?: string | undefined
+  /** ALPN offers HTTP/2 first. */
+  preferH2?: boolean | undefined
+  autoSelectFamily?: boolean | undefined
+  autoSelectFamilyAttemptTimeout?: number | undefined
+  tcpKeepAlive?: boolean | undefined
+  tcpKeepAliveInitialDelay?: number | undefined
 }
 
 /** Shared words that native calls write their second result into (`Int32Array`). */
@@ -99,6 +155,8 @@ export interface NativeBinding {
   agentStats(agent: NativeAgent): { bufferedBytes: number; running: number }
   /** Drops the connection (HTTP/2: RST_STREAM) at once and forgets the request. */
   requestHandleAbort(id: number): void
+  /** The go-ahead after a `ready` completion. Harmless for an unknown id. */
+  requestHandleProceed(id: number): void
   requestHandlePause(id: number): void
   requestHandleResume(id: number): void
   /** Drops a response nobody reads: the connection survives only if the whole rest is already buffered. */
@@ -107,7 +165,10 @@ export interface NativeBinding {
   bodyRead(id: number, max: number): Uint8Array | undefined
   /** Fills `view` from what is queued and returns the bytes written. Sets {@link Word.readState}. */
   bodyReadInto(id: number, view: ArrayBufferView): number
-  /** Trailers (NUL-separated names and values) or the error's JSON, after `ended` or `failed`; forgets the request. */
+  /**
+   * Trailers (NUL-separated names and values) or the error's JSON, after `ended` or `failed`; forgets the request. Of a
+   * request that became a socket only when both directions are over.
+   */
   bodyEnd(id: number): string
   /** Moves the rest of the body into the open file `fd` without entering JavaScript; ends in a `piped` completion. */
   bodyPipeToFile(id: number, fd: number): void
