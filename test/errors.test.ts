@@ -2,11 +2,13 @@ import { lookup } from 'node:dns'
 import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
-import { errors as undici8 } from 'undici'
+import { Agent as UndiciAgent, errors as undici8 } from 'undici'
 import { errors as undici7 } from 'undici7'
 import { createUndiciError, errors, SocketError, UndiciError } from '../lib/errors.ts'
 import * as exported from '../lib/errors.ts'
-import { closedPort } from './support/servers.ts'
+import type { CoreErrorInfo } from '../native/binding.ts'
+import { fullHandler } from './support/dispatch.ts'
+import { closedPort, startTcpServer } from './support/servers.ts'
 
 type ErrorClass = new (...args: any[]) => Error & Record<string, unknown>
 type ErrorClasses = Record<string, ErrorClass>
@@ -176,6 +178,48 @@ test('a SocketError knows the remote end where the core does', () => {
   expect(createUndiciError({ ...info, address: '127.0.0.1' })).toMatchObject({
     socket: { remoteAddress: '127.0.0.1', remoteFamily: 'IPv4' },
   })
+})
+
+test("a SocketError has undici's eight fields of its connection, known or not", async () => {
+  await using server = await startTcpServer((socket) => socket.once('data', () => socket.end()))
+  const failed = Promise.withResolvers<undici8.SocketError>()
+  const agent = new UndiciAgent()
+  agent.dispatch(
+    { origin: server.origin, path: '/', method: 'GET' },
+    { ...fullHandler, onResponseError: (_controller, error) => failed.resolve(error as undici8.SocketError) },
+  )
+  const { socket: theirs } = await failed.promise
+  await agent.destroy()
+  const ends = {
+    localAddress: '127.0.0.1',
+    localPort: theirs!.localPort!,
+    remoteAddress: '127.0.0.1',
+    remotePort: server.port,
+    remoteFamily: 'IPv4',
+    bytesWritten: theirs!.bytesWritten!,
+    bytesRead: 0,
+  }
+  const info = { name: 'SocketError', code: 'UND_ERR_SOCKET', message: 'other side closed' }
+  const { socket: ours } = createUndiciError({ ...info, socket: ends }) as SocketError
+  expect(Object.entries(ours!)).toEqual(Object.entries(theirs!))
+  const { socket: partly } = createUndiciError({ ...info, address: '::1' }) as SocketError
+  expect(Object.keys(partly!)).toEqual(Object.keys(theirs!))
+})
+
+test('several addresses tried are an AggregateError with the code of the first', () => {
+  const [first, second] = ['::1', '127.0.0.1'].map((address) => ({
+    name: 'Error',
+    code: 'ECONNREFUSED',
+    message: `connect ECONNREFUSED ${address}:1`,
+    syscall: 'connect',
+    address,
+    port: 1,
+  })) as [CoreErrorInfo, CoreErrorInfo]
+  const error = createUndiciError({ name: 'AggregateError', code: '', message: '', errors: [first, second] })
+  expect(error).toBeInstanceOf(AggregateError)
+  expect(error).toMatchObject({ code: 'ECONNREFUSED', message: '', name: 'AggregateError' })
+  expect((error as AggregateError).errors).toEqual([createUndiciError(first), createUndiciError(second)])
+  expect((error as AggregateError).errors[1]).toMatchObject({ syscall: 'connect', address: '127.0.0.1', port: 1 })
 })
 
 test('retry and response errors carry the status', () => {

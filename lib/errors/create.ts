@@ -28,12 +28,33 @@ function createSystemError(info: CoreErrorInfo): Error {
   return error
 }
 
-function socketInfo(info: CoreErrorInfo): SocketInfo | null {
-  if (info.address === undefined) return null
-  const socket: SocketInfo = { remoteAddress: info.address }
-  if (info.port !== undefined) socket.remotePort = info.port
-  socket.remoteFamily = info.address.includes(':') ? 'IPv6' : 'IPv4'
-  return socket
+/** What undici's `SocketError.socket` has, in its order; without a connection, `null`. */
+function socketInfo({ socket, address, port }: CoreErrorInfo): SocketInfo | null {
+  const known = socket ?? (address === undefined ? null : { remoteAddress: address, remotePort: port })
+  if (known === null) return null
+  const { remoteAddress } = known
+  const family = remoteAddress === undefined ? undefined : remoteAddress.includes(':') ? 'IPv6' : 'IPv4'
+  // All eight are there, as in undici, known or not.
+  const all: { [Key in keyof SocketInfo]: SocketInfo[Key] | undefined } = {
+    localAddress: socket?.localAddress,
+    localPort: socket?.localPort,
+    remoteAddress,
+    remotePort: known.remotePort,
+    remoteFamily: socket?.remoteFamily ?? family,
+    timeout: undefined,
+    bytesWritten: socket?.bytesWritten,
+    bytesRead: socket?.bytesRead,
+  }
+  return all as SocketInfo
+}
+
+/** Node's error of a host whose addresses all failed: no message, and the code of the first. */
+function createAggregateError(info: CoreErrorInfo): Error {
+  const all = (info.errors ?? []).map(createUndiciError)
+  const error: AggregateError & { code?: string } = new AggregateError(all, info.message)
+  const code = info.code || (all[0] as { code?: string } | undefined)?.code
+  if (code) error.code = code
+  return error
 }
 
 type SimpleError = new (message?: string) => Error
@@ -42,6 +63,8 @@ function createByName(info: CoreErrorInfo): Error {
   switch (info.name) {
     case 'Error':
       return createSystemError(info)
+    case 'AggregateError':
+      return createAggregateError(info)
     case 'SocketError':
       return new SocketError(info.message, socketInfo(info))
     case 'HTTPParserError':
