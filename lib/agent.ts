@@ -3,10 +3,10 @@ import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
-import { openEnvironment, SubmissionBatch } from '../streams/exchange.ts'
-import type { Submission, WireRequest } from '../streams/exchange.ts'
+import { openEnvironment, SubmissionBatch, throwLater, unwatchAgent, watchAgent } from '../streams/exchange.ts'
+import type { ConnectionListener, Submission } from '../streams/exchange.ts'
 import { NativeDispatch } from '../streams/native-dispatch.ts'
-import type { DispatchOwner } from '../streams/native-dispatch.ts'
+import type { DispatchJob } from '../streams/native-dispatch.ts'
 import { DispatchController } from './controller.ts'
 import {
   assertDispatchOptions,
@@ -26,6 +26,9 @@ import {
 import { adaptLegacyHandler, isLegacyHandler } from './legacy-handler.ts'
 import { readAgentOptions } from './options.ts'
 import type { AgentOptions, AgentSettings } from './options.ts'
+import type { OriginPool, OriginStats } from './origin-pool.ts'
+import { OriginPools } from './origin-pools.ts'
+import type { PoolsHost } from './origin-pools.ts'
 import type {
   AnyDispatchHandler,
   Dispatch,
@@ -35,12 +38,14 @@ import type {
   DispatchInterceptor,
   DispatchOptions,
 } from './types.ts'
+import { assertReachable, toWireRequest } from './wire-request.ts'
 
 // Symbols, not #private: `compose()` puts a Proxy in front, whose methods run with the Proxy as `this`.
 const kSettings = Symbol('sluice.settings')
 const kNative = Symbol('sluice.native')
 const kHttp1 = Symbol('sluice.http1')
-const kOwner = Symbol('sluice.owner')
+const kPools = Symbol('sluice.pools')
+const kDispatched = Symbol('sluice.dispatched')
 const kRunning = Symbol('sluice.running')
 const kFetches = Symbol('sluice.fetches')
 const kClosing = Symbol('sluice.closing')
@@ -51,12 +56,12 @@ export const kSubmit = Symbol('sluice.submit')
 /** The streams implementation the agent's response bodies are made of. */
 export const kStreams = Symbol('sluice.streams')
 
-/** What `agent.stats` says. */
-export interface AgentStats {
+/** What `agent.stats` says: undici's figures by origin, and two of the whole agent, which are not enumerable. */
+export type AgentStats = Record<string, OriginStats> & {
   /** Bytes that all bodies of the agent hold now, downloads and uploads. */
-  bufferedBytes: number
+  readonly bufferedBytes: number
   /** Requests under way. */
-  running: number
+  readonly running: number
 }
 
 /** What a fetch knows of its agent, which it must not hold. */
@@ -75,9 +80,12 @@ interface NativeSide {
 }
 
 /** A collected agent is closed: its requests go on, its idle connections do not. */
-const collected = new FinalizationRegistry<NativeAgent>((agent) => binding.agentClose(agent))
+const collected = new FinalizationRegistry<NativeAgent>((agent) => {
+  unwatchAgent(agent)
+  binding.agentClose(agent)
+})
 
-function createNative(settings: AgentSettings['native']): NativeSide {
+function createNative(settings: AgentSettings['native'], listener: WeakRef<ConnectionListener>): NativeSide {
   let agent
   openEnvironment()
   try {
@@ -88,6 +96,7 @@ function createNative(settings: AgentSettings['native']): NativeSide {
   }
   const side = { agent, batch: new SubmissionBatch(agent) }
   collected.register(side.batch, agent)
+  watchAgent(agent, listener)
   return side
 }
 
@@ -112,16 +121,10 @@ function borrow(method: string): (this: unknown, ...args: unknown[]) => never {
  */
 export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherSurface {
   private readonly [kSettings]: AgentSettings
-  private readonly [kNative]: NativeSide
+  private [kNative]: NativeSide | null = null
   private [kHttp1]: NativeSide | null = null
-  private readonly [kOwner]: DispatchOwner = {
-    toError: createUndiciError,
-    onDispatched: (job) => {
-      this[kRunning].delete(job as NativeDispatch<DispatchController>)
-      this.closeIfIdle()
-    },
-  }
-  private readonly [kRunning] = new Set<NativeDispatch<DispatchController>>()
+  private readonly [kPools]: OriginPools
+  private readonly [kRunning] = new Set<DispatchJob>()
   private [kFetches] = 0
   private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null
   private readonly [kState]: AgentState = { closed: false, destroyed: false, reason: null }
@@ -140,8 +143,11 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
 
   constructor(options?: AgentOptions) {
     super()
-    this[kSettings] = readAgentOptions(options)
-    this[kNative] = createNative(this[kSettings].native)
+    const settings = readAgentOptions(options)
+    this[kSettings] = settings
+    this[kPools] = new OriginPools(settings, poolsHost(this))
+    // What is wrong with the options is said by each request, as undici does.
+    if (settings.error === null) this[kNative] = createNative(settings.native, new WeakRef(this[kPools]))
   }
 
   get closed(): boolean {
@@ -153,14 +159,25 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   }
 
   get stats(): AgentStats {
-    const stats = binding.agentStats(this[kNative].agent)
-    const http1 = this[kHttp1]
-    if (http1 !== null) {
-      const more = binding.agentStats(http1.agent)
-      stats.bufferedBytes += more.bufferedBytes
-      stats.running += more.running
+    const totals = { bufferedBytes: 0, running: 0 }
+    for (const side of this.nativeSides()) {
+      const { bufferedBytes, running } = binding.agentStats(side.agent)
+      totals.bufferedBytes += bufferedBytes
+      totals.running += running
     }
-    return stats
+    const stats = this[kPools].stats
+    for (const [name, value] of Object.entries(totals)) Object.defineProperty(stats, name, { value })
+    return stats as AgentStats
+  }
+
+  /** What undici's `WebSocket` takes from its dispatcher. */
+  get webSocketOptions(): { maxFragments: number; maxPayloadSize: number } {
+    return { ...this[kSettings].webSocket }
+  }
+
+  /** What undici's `EventSource` takes from its dispatcher. */
+  get eventSourceOptions(): { maxEventSize: number } {
+    return { ...this[kSettings].eventSource }
   }
 
   get [kStreams](): AgentSettings['streams'] {
@@ -169,41 +186,50 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
 
   /**
    * undici's `dispatch`: never asynchronous, never calls back before it returns but for a request that is not valid,
-   * whose `onResponseError` gets no controller. Returns `true`.
+   * whose `onResponseError` gets no controller.
+   * @returns false for a request that is not valid, and when further ones would wait: a `drain` event follows
    * @throws InvalidArgumentError for a handler that is no object, or without a way to tell it
    */
   dispatch(options: DispatchOptions, handler: AnyDispatchHandler): boolean {
     assertHandlerObject(handler)
-    let request
+    const settings = this[kSettings]
+    let request, pool
     try {
       assertDispatchOptions(options)
       this.assertOpen()
-      request = createDispatchRequest(
-        normalizeOrigin(options.origin),
-        options as never,
-        handler,
-        this[kSettings].strictContentLength,
-      )
-      assertReachable(request)
+      const origin = normalizeOrigin(options.origin)
+      pool = this[kPools].get(origin, (options.allowH2 ?? settings.allowH2) === false)
+      if (settings.error !== null) throw settings.error
+      request = createDispatchRequest(origin, options as never, handler, settings.strictContentLength)
+      assertReachable(request, settings.native.transport!)
     } catch (error) {
+      pool?.forgetIfUnused()
       return rejectDispatch(handler, error as Error)
     }
-    this.start(request, isLegacyHandler(handler) ? adaptLegacyHandler(handler) : (handler as DispatchHandler))
-    return true
+    return this.start(
+      request,
+      pool,
+      isLegacyHandler(handler) ? adaptLegacyHandler(handler) : (handler as DispatchHandler),
+    )
   }
 
   /** Submits a request of `fetch`; call the result once it is over for the agent. @throws ClientClosedError */
-  [kSubmit](submission: Submission): { id: number; settle: () => void; state: AgentState } {
+  [kSubmit](submission: Submission, origin: string): { id: number; settle: () => void; state: AgentState } {
     this.assertOpen()
+    const { error } = this[kSettings]
+    if (error !== null) throw error
+    const pool = this[kPools].get(origin, !this[kSettings].allowH2)
+    pool.admitRunning()
     this[kFetches]++
     let isSettled = false
     const settle = (): void => {
       if (isSettled) return
       isSettled = true
+      pool.leave(true, true)
       this[kFetches]--
       this.closeIfIdle()
     }
-    return { id: this[kNative].batch.add(submission), settle, state: this[kState] }
+    return { id: this[kNative]!.batch.add(submission), settle, state: this[kState] }
   }
 
   /** Accepts no further request, resolves (`null`) when those under way have ended, and is destroyed then. */
@@ -248,20 +274,25 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     })
   }
 
-  private start(request: DispatchRequest, handler: DispatchHandler): void {
+  private start(request: DispatchRequest, pool: OriginPool, handler: DispatchHandler): boolean {
     const controller = new DispatchController()
     const source = request.body.kind === 'stream' ? request.body.source : null
-    const job = new NativeDispatch(handler as never, controller, toWireRequest(request), source, this[kOwner])
+    const wire = toWireRequest(request, this[kSettings].isKeepAlive)
+    const job = new NativeDispatch(handler as never, controller, wire, source, pool)
     this[kRunning].add(job)
     controller.setRequestHandle(job)
+    const hasRoom = pool.admit()
     job.submit(this.nativeFor(request).batch)
+    return hasRoom
   }
 
-  /** `allowH2: false` needs connections of its own, as in undici. */
+  /** `allowH2: false` needs connections of its own, which reqwest has only with another client. */
   private nativeFor(request: DispatchRequest): NativeSide {
-    if (request.allowH2 !== false || this[kSettings].native.allowH2 === false) return this[kNative]
-    if (!request.origin.startsWith('https:')) return this[kNative]
-    return (this[kHttp1] ??= createNative({ ...this[kSettings].native, allowH2: false, http2PriorKnowledge: false }))
+    const { native, allowH2 } = this[kSettings]
+    const isShared = request.allowH2 !== false || native.transport === 'wire' || !allowH2
+    if (isShared || !request.origin.startsWith('https:')) return this[kNative]!
+    const http1 = { ...native, allowH2: false, http2PriorKnowledge: false }
+    return (this[kHttp1] ??= createNative(http1, new WeakRef(this[kPools])))
   }
 
   private assertOpen(): void {
@@ -283,27 +314,52 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     if (closing === null || this[kState].destroyed || this[kRunning].size > 0 || this[kFetches] > 0) return
     this[kState].destroyed = true
     for (const side of this.nativeSides()) binding.agentClose(side.agent)
-    closing.resolve()
+    this[kPools].farewell().then(closing.resolve, throwLater)
   }
 
   private async destroyAll(reason: Error | null): Promise<void> {
     const state = this[kState]
     const isFirst = !state.destroyed
     state.destroyed = true
-    if (!isFirst) return
+    if (!isFirst) return this[kPools].farewell()
     state.reason = reason
     const error = reason ?? new ClientDestroyedError()
     // Running requests learn of it later, not inside this call.
     await Promise.resolve()
     for (const job of this[kRunning]) job.drop(error)
     for (const side of this.nativeSides()) binding.agentDestroy(side.agent)
+    await this[kPools].farewell()
     this[kClosing]?.resolve()
   }
 
   private nativeSides(): NativeSide[] {
-    const http1 = this[kHttp1]
-    return http1 === null ? [this[kNative]] : [this[kNative], http1]
+    return [this[kNative], this[kHttp1]].filter((side) => side !== null)
   }
+
+  /** A request has had its last callback. */
+  [kDispatched](job: DispatchJob): void {
+    this[kRunning].delete(job)
+    if (this[kClosing] !== null) this.closeIfIdle()
+  }
+}
+
+/** What the pools tell an agent. */
+function poolsHost(agent: Agent): PoolsHost {
+  return {
+    onDispatched: (job) => agent[kDispatched](job),
+    emitDrain: (pool) => {
+      if (!agent.closed && !agent.destroyed) agent.emit('drain', pool.url, targetsOf(agent, pool))
+    },
+    emitConnection: (event, pool, error) => {
+      if (event === 'connect') agent.emit(event, pool.url, targetsOf(agent, pool))
+      else agent.emit(event, pool.url, targetsOf(agent, pool), error as Error & { code: string })
+    },
+  }
+}
+
+/** undici's pool and client are dispatchers too; behind the agent they have no counterpart but the counting one. */
+function targetsOf(agent: Agent, pool: OriginPool): DispatcherSurface[] {
+  return [agent, pool as unknown as DispatcherSurface]
 }
 
 /** Interceptors call the current callbacks alone, while undici 7's methods and the built-in fetch bring legacy ones. */
@@ -326,36 +382,4 @@ function settleWith(work: Promise<void>, callback: (() => void) | undefined): Pr
     () => queueMicrotask(() => report(null, null)),
     (error: unknown) => queueMicrotask(() => report(error as null, null)),
   )
-}
-
-/** @throws NotSupportedError for what the engine cannot send */
-function assertReachable(request: DispatchRequest): void {
-  if (!request.target.startsWith('/')) {
-    throw new NotSupportedError('an absolute URL as path is not supported by this transport')
-  }
-}
-
-function toWireRequest(request: DispatchRequest): WireRequest {
-  const { body, contentLength, method, reset } = request
-  const { headers } = request
-  if (reset === true) headers.push('connection', 'close')
-  if (body.kind === 'none' && contentLength === 0) headers.push('content-length', '0')
-  // hyper drops a body of unknown length from these methods unless its framing is named.
-  if (body.kind === 'stream' && contentLength === null && (method === 'GET' || method === 'HEAD')) {
-    headers.push('transfer-encoding', 'chunked')
-  }
-  return {
-    origin: request.origin,
-    method,
-    target: request.target,
-    headers,
-    body: body.kind === 'bytes' ? body.bytes : null,
-    upload: body.kind === 'stream' ? { length: contentLength } : null,
-    isDispatched: true,
-    headersTimeout: request.headersTimeout,
-    bodyTimeout: request.bodyTimeout,
-    timeout: null,
-    windowBytes: null,
-    maxResponseSize: null,
-  }
 }

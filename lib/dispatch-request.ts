@@ -25,8 +25,10 @@ export interface DispatchRequest {
   method: string
   /** The request target, verbatim but for the serialized query. */
   target: string
-  /** Flat names and values, latin1, in the caller's case and order; no `content-length`, no `connection`; `host` only if given. */
+  /** Flat names and values, latin1, in the caller's case and order; no `host`, `content-length` or `connection`. */
   headers: string[]
+  /** The caller's Host header; `null` for the origin's own. */
+  host: string | null
   /** `true`: close the connection after the response; `false`: keep it even where it would be closed; `null`: by rule. */
   reset: boolean | null
   body: DispatchBody
@@ -42,6 +44,7 @@ export interface DispatchRequest {
   idempotent: boolean
   /** The answer may take long: nothing is sent behind it. */
   blocking: boolean
+  /** TLS server name; `null` for that of the Host header, or of the origin. */
   servername: string | null
   /** `false` forces HTTP/1.1; `null` is the agent's own. */
   allowH2: boolean | null
@@ -142,14 +145,18 @@ function withQuery(path: string, query: unknown): string {
   return text === '' ? path : `${path}?${text}`
 }
 
-/** A request that is valid but that this transport cannot make yet must not be made differently. */
-function assertSupported(opts: RawOptions): void {
-  if (opts.method === 'CONNECT') throw new NotSupportedError('CONNECT not supported')
-  if (opts.upgrade) throw new NotSupportedError('upgrade not supported')
-  if (opts.expectContinue === true) throw new NotSupportedError('expectContinue not supported')
-  if (opts.servername) throw new NotSupportedError('servername not supported')
+function assertTypeOfService(typeOfService: unknown): void {
   // 0 is what every socket has.
-  if (opts.typeOfService) throw new NotSupportedError('typeOfService not supported')
+  if (typeOfService) throw new NotSupportedError('typeOfService not supported')
+}
+
+/** What is written between other fields of the request record must not end one. */
+const kInvalidServername = /[^\u0021-\u00ff]/
+
+function readServername(servername: unknown): string | null {
+  if (!servername) return null
+  if (typeof servername === 'string' && !kInvalidServername.test(servername)) return servername
+  throw new InvalidArgumentError('invalid servername')
 }
 
 // The callbacks are read by name at each call, not by a computed key: this runs for every request.
@@ -197,7 +204,7 @@ export function validateHandler(handler: AnyDispatchHandler, method: string, upg
 }
 
 /** Methods whose meaning lies in a body: without one they announce a length of 0 (RFC 9110 §8.6). */
-function expectsPayload(method: string): boolean {
+export function expectsPayload(method: string): boolean {
   return (
     method === 'POST' ||
     method === 'PUT' ||
@@ -269,7 +276,8 @@ export function createDispatchRequest(
   const target = withQuery(path, opts.query)
   const headers = readHeaders(opts.headers)
   validateHandler(handler, method, upgrade)
-  assertSupported(opts)
+  assertTypeOfService(opts.typeOfService)
+  const servername = readServername(opts.servername)
   const body = openAndType(recognised, headers)
 
   return {
@@ -277,6 +285,7 @@ export function createDispatchRequest(
     method,
     target,
     headers: headers.flat,
+    host: headers.host,
     reset: headers.close ? true : reset,
     body,
     contentLength: decideLength(method, ownLength(body), headers.contentLength, strictContentLength),
@@ -289,7 +298,7 @@ export function createDispatchRequest(
         ? method === 'GET' || method === 'HEAD' || method === 'QUERY'
         : Boolean(idempotent),
     blocking: blocking === undefined || blocking === null ? method !== 'HEAD' : Boolean(blocking),
-    servername: null,
+    servername,
     allowH2: typeof allowH2 === 'boolean' ? allowH2 : null,
   }
 }

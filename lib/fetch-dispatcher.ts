@@ -1,6 +1,7 @@
 /** `fetch` over any undici dispatcher: its callbacks become a byte stream, `pause` and `resume` its backpressure. */
 import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { RequestFlag } from '../streams/exchange.ts'
 import { BodySource } from './body-source.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
@@ -41,12 +42,14 @@ export function fetchThroughDispatcher(
   }
   const { body } = request
   const headers = [...wire.headers]
+  if (wire.host !== '') headers.push('host', wire.host)
+  if ((wire.flags & RequestFlag.close) !== 0) headers.push('connection', 'close')
   if (wire.upload !== null && wire.upload.length !== null) headers.push('content-length', String(wire.upload.length))
   const options = {
     origin: wire.origin,
     path: wire.target,
     method: wire.method,
-    headers: headers.filter((_, index) => headers[index - (index % 2)] !== 'content-length' || wire.body === null),
+    headers,
     body: (request.text ?? (body.kind === 'stream' ? body.source : wire.body)) as RequestBody | null,
     headersTimeout: request.limits.headersTimeout,
     bodyTimeout: request.limits.bodyTimeout,

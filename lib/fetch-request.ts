@@ -1,4 +1,5 @@
 /** The arguments of `fetch`, checked and made into one request (Fetch §5.4). */
+import { RequestFlag } from '../streams/exchange.ts'
 import type { WireRequest } from '../streams/exchange.ts'
 import { InvalidArgumentError, RequestContentLengthMismatchError } from './errors.ts'
 import { hasHeader, readFetchHeaders } from './fetch-headers.ts'
@@ -202,20 +203,22 @@ function addDefaults(headers: string[]): void {
 /** What crosses to an agent. @throws InvalidArgumentError for a header that only the transport may write */
 export function toWireRequest(request: FetchRequest): WireRequest {
   const { url, method, body } = request
-  const { flat, contentLength, close } = readHeaders(request.headers)
+  const { flat, contentLength, close, host } = readHeaders(request.headers)
   if (contentLength !== null && request.contentLength !== null && contentLength !== request.contentLength) {
     throw new RequestContentLengthMismatchError()
   }
-  if (close) flat.push('connection', 'close')
-  if (body.kind === 'none' && request.contentLength === 0) flat.push('content-length', '0')
   return {
     origin: url.origin,
     method,
     target: `${url.pathname}${url.search}`,
+    flags: close ? RequestFlag.close : 0,
+    servername: '',
+    upgrade: '',
+    host: host ?? '',
     headers: flat,
     body: body.kind === 'bytes' ? body.bytes : null,
     upload: body.kind === 'stream' ? { length: request.contentLength ?? contentLength } : null,
-    isDispatched: false,
+    connectTimeout: null,
     ...request.limits,
   }
 }

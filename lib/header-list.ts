@@ -1,4 +1,5 @@
 /** Header text of the wire as WHATWG `Headers`. */
+import { lowerName } from '../streams/dispatch-shim.ts'
 import { splitHeaderText } from '../streams/exchange.ts'
 
 let ImmutableHeaders: (new () => Headers) | null = null
@@ -29,6 +30,8 @@ export function toHeaders(headerText: string): Headers {
 /** The first value of `name` (lower case), or `null`, without making `Headers`. */
 export function headerValue(headerText: string, name: string): string | null {
   const flat = splitHeaderText(headerText)
-  for (let index = 0; index + 1 < flat.length; index += 2) if (flat[index] === name) return flat[index + 1]!
+  for (let index = 0; index + 1 < flat.length; index += 2) {
+    if (lowerName(flat[index]!) === name) return flat[index + 1]!
+  }
   return null
 }

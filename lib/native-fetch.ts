@@ -48,7 +48,7 @@ export class NativeFetch implements Receiver, Submission {
   run(agent: Agent): Promise<SluiceResponse> {
     let submitted
     try {
-      submitted = agent[kSubmit](this)
+      submitted = agent[kSubmit](this, this.wire.origin)
     } catch (error) {
       throw fetchFailed(error)
     }

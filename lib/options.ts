@@ -1,16 +1,54 @@
-/** The options of `Agent`, checked when the agent is made, and the native configuration they become. */
+/**
+ * The options of `Agent`, and the native configuration they become. Names are checked when the agent is made, and so are
+ * values that only sluice knows; the values of undici's options are looked at when the first request is dispatched, as
+ * undici does.
+ */
+import { constants } from 'node:buffer'
 import type { NativeAgentConfig } from '../native/binding.ts'
-import { InvalidArgumentError } from './errors.ts'
+import { InvalidArgumentError, NotSupportedError } from './errors.ts'
+import { checkPoolOptions, isRemoved } from './option-checks.ts'
 import type { StreamsImplementation } from './types.ts'
 
 /** TLS and connect options; a subset of undici's `connect`. */
 export interface ConnectOptions {
   /** Milliseconds for DNS, TCP and TLS together; 0 is off. The same as `connectTimeout`. */
-  timeout?: number | undefined
+  timeout?: number | null | undefined
   /** PEM certificates that replace the platform's roots. */
   ca?: string | Buffer | readonly (string | Buffer)[] | undefined
   /** `false` accepts any certificate. Default true. */
   rejectUnauthorized?: boolean | undefined
+  /** TLS server name of every connection. */
+  servername?: string | undefined
+  /** A Unix domain socket that every connection goes to. */
+  socketPath?: string | null | undefined
+  /** The IP address to connect from. */
+  localAddress?: string | null | undefined
+  /** TCP keep-alive. Default true. */
+  keepAlive?: boolean | null | undefined
+  /** Milliseconds of silence before the first TCP keep-alive probe. Default 60 s. */
+  keepAliveInitialDelay?: number | null | undefined
+  autoSelectFamily?: boolean | undefined
+  autoSelectFamilyAttemptTimeout?: number | undefined
+  /** Offers HTTP/2 by ALPN. Default true. */
+  allowH2?: boolean | undefined
+  /** Offers it before HTTP/1.1. Default false. */
+  preferH2?: boolean | undefined
+  /** Connections never wait to fill a segment. */
+  noDelay?: true | undefined
+}
+
+/** undici's HTTP/2 options, where they are given together. */
+export interface Http2Options {
+  /** HTTP/2 without TLS or negotiation. */
+  useH2c?: boolean | undefined
+  /** Streams a connection may have open. */
+  maxConcurrentStreams?: number | undefined
+  /** Bytes of the connection's flow-control window. */
+  connectionWindowSize?: number | undefined
+  /** Milliseconds between PING frames; 0 is off. */
+  pingInterval?: number | undefined
+  /** `initialWindowSize`: bytes of a stream's flow-control window. */
+  settings?: { initialWindowSize?: number | undefined } | undefined
 }
 
 /** Options of `Agent`. An unknown one is an `InvalidArgumentError` that names it. */
@@ -20,28 +58,64 @@ export interface AgentOptions {
   /** Bytes taken from an upload's source ahead of the socket. Default 512 KiB. */
   uploadWindowBytes?: number | undefined
   /** Milliseconds for DNS, TCP and TLS together; 0 is off. Default 10 s. */
-  connectTimeout?: number | undefined
+  connectTimeout?: number | null | undefined
   /** Milliseconds from the end of the request to the response head; 0 is off. Default 300 s. */
-  headersTimeout?: number | undefined
+  headersTimeout?: number | null | undefined
   /** Milliseconds the server may be silent inside a body; 0 is off. Default 300 s. */
-  bodyTimeout?: number | undefined
+  bodyTimeout?: number | null | undefined
   /** Milliseconds from the request to the last byte of its response; 0 is off, the default. */
   timeout?: number | undefined
-  /** Milliseconds an idle connection is kept; 0 keeps none. Default 4 s. */
-  keepAliveTimeout?: number | undefined
+  /** Connections to one origin; 0 or `null`, the default, is no limit. */
+  connections?: number | null | undefined
+  /** 0 sends one request per connection. More than 1 is accepted and is 1: answers are never waited for in a row. */
+  pipelining?: number | null | undefined
+  /** Origins with a connection or a request at one time. Default no limit. */
+  maxOrigins?: number | undefined
+  /** Milliseconds an idle connection is kept. Default 4 s. */
+  keepAliveTimeout?: number | null | undefined
+  /** The most milliseconds that a server's `keep-alive: timeout=` may ask for. Default 600 s. */
+  keepAliveMaxTimeout?: number | null | undefined
+  /** Milliseconds taken off what it asks for. Default 2 s. */
+  keepAliveTimeoutThreshold?: number | null | undefined
+  /** Requests that a connection serves; 0 or `null`, the default, is no limit. */
+  maxRequestsPerClient?: number | null | undefined
+  /** Milliseconds after which a connection takes no further request. */
+  clientTtl?: number | null | undefined
   /** Bytes of response header names and values. Default 16 KiB. */
-  maxHeaderSize?: number | undefined
+  maxHeaderSize?: number | null | undefined
   /** Bytes of a response body; -1, the default, is no limit. */
-  maxResponseSize?: number | undefined
+  maxResponseSize?: number | null | undefined
   /** The engine that speaks HTTP: `'wire'`, the default, sends targets and headers as given; or `'reqwest'`. */
   transport?: 'reqwest' | 'wire' | undefined
   /** Offers HTTP/2 by ALPN. Default true. */
-  allowH2?: boolean | undefined
+  allowH2?: boolean | null | undefined
   /** HTTP/2 without TLS or negotiation, for `http:` origins. Default false. */
-  useH2c?: boolean | undefined
+  useH2c?: boolean | null | undefined
+  /** Streams an HTTP/2 connection may have open. Default 100. */
+  maxConcurrentStreams?: number | null | undefined
+  /** Bytes of the flow-control window of an HTTP/2 stream, and of the connection. */
+  initialWindowSize?: number | null | undefined
+  connectionWindowSize?: number | null | undefined
+  /** Milliseconds between HTTP/2 PING frames; 0 is off. Default 60 s. */
+  pingInterval?: number | null | undefined
+  h2Options?: Http2Options | null | undefined
+  /** The IP address to connect from. */
+  localAddress?: string | null | undefined
+  /** A Unix domain socket that every connection goes to. */
+  socketPath?: string | null | undefined
+  /** Tries a host's addresses side by side (RFC 8305). */
+  autoSelectFamily?: boolean | undefined
+  /** Milliseconds until the next address is tried. */
+  autoSelectFamilyAttemptTimeout?: number | undefined
   /** `false` turns a wrong `content-length` header into a warning. Default true. */
-  strictContentLength?: boolean | undefined
-  connect?: ConnectOptions | undefined
+  strictContentLength?: boolean | null | undefined
+  connect?: ConnectOptions | null | undefined
+  /** The same as `connect`, which stands before it. */
+  tls?: ConnectOptions | null | undefined
+  /** Limits of undici's `WebSocket` over this agent. */
+  webSocket?: { maxFragments?: number; maxPayloadSize?: number } | undefined
+  /** Limits of undici's `EventSource` over this agent. */
+  eventSource?: { maxEventSize?: number } | undefined
   /** The streams implementation of response bodies; the platform's by default. */
   streams?: Partial<StreamsImplementation> | undefined
 }
@@ -49,8 +123,21 @@ export interface AgentOptions {
 /** Checked options, as the rest of the library reads them. */
 export interface AgentSettings {
   native: NativeAgentConfig
+  /** What is wrong with them, reported by every request. */
+  error: InvalidArgumentError | null
   strictContentLength: boolean
   streams: Partial<StreamsImplementation> | null
+  /** Per origin; `Infinity` without a limit. */
+  connections: number
+  maxOrigins: number
+  maxConcurrentStreams: number
+  isKeepAlive: boolean
+  allowH2: boolean
+  useH2c: boolean
+  /** The engine tells of its connections. */
+  isObserved: boolean
+  webSocket: { maxFragments: number; maxPayloadSize: number }
+  eventSource: { maxEventSize: number }
 }
 
 type Check = (value: unknown) => boolean
@@ -59,22 +146,45 @@ const isBytes: Check = (value) => Number.isSafeInteger(value) && (value as numbe
 const isMilliseconds: Check = (value) => Number.isFinite(value) && (value as number) >= 0
 const isBoolean: Check = (value) => typeof value === 'boolean'
 const isObject: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isString: Check = (value) => typeof value === 'string'
+/** undici's own, checked with its messages. */
+const isUndicis: Check = () => true
 
 const OPTIONS: Record<keyof AgentOptions, Check> = {
   windowBytes: isBytes,
   uploadWindowBytes: isBytes,
   connectTimeout: isMilliseconds,
-  headersTimeout: isMilliseconds,
-  bodyTimeout: isMilliseconds,
+  headersTimeout: isUndicis,
+  bodyTimeout: isUndicis,
   timeout: isMilliseconds,
-  keepAliveTimeout: isMilliseconds,
-  maxHeaderSize: (value) => isBytes(value) && (value as number) <= MAX_HEADER_BYTES,
-  maxResponseSize: (value) => Number.isSafeInteger(value) && (value as number) >= -1,
+  connections: isUndicis,
+  pipelining: isMilliseconds,
+  maxOrigins: isUndicis,
+  keepAliveTimeout: isUndicis,
+  keepAliveMaxTimeout: isUndicis,
+  keepAliveTimeoutThreshold: isUndicis,
+  maxRequestsPerClient: isUndicis,
+  clientTtl: isMilliseconds,
+  // The engine reads a head into at most 256 KiB.
+  maxHeaderSize: (value) => typeof value !== 'number' || value <= 256 * 1024,
+  maxResponseSize: isUndicis,
   transport: (value) => value === 'reqwest' || value === 'wire',
-  allowH2: isBoolean,
-  useH2c: isBoolean,
+  allowH2: isUndicis,
+  useH2c: isUndicis,
+  maxConcurrentStreams: isUndicis,
+  initialWindowSize: isUndicis,
+  connectionWindowSize: isUndicis,
+  pingInterval: isUndicis,
+  h2Options: isObject,
+  localAddress: isUndicis,
+  socketPath: isUndicis,
+  autoSelectFamily: isBoolean,
+  autoSelectFamilyAttemptTimeout: isMilliseconds,
   strictContentLength: isBoolean,
   connect: isObject,
+  tls: isObject,
+  webSocket: isObject,
+  eventSource: isObject,
   streams: isObject,
 }
 
@@ -82,10 +192,65 @@ const CONNECT_OPTIONS: Record<keyof ConnectOptions, Check> = {
   timeout: isMilliseconds,
   ca: (value) => (Array.isArray(value) ? value.every(isPem) : isPem(value)),
   rejectUnauthorized: isBoolean,
+  servername: isString,
+  socketPath: isString,
+  localAddress: isString,
+  keepAlive: isBoolean,
+  keepAliveInitialDelay: isMilliseconds,
+  autoSelectFamily: isBoolean,
+  autoSelectFamilyAttemptTimeout: isMilliseconds,
+  allowH2: isBoolean,
+  preferH2: isBoolean,
+  noDelay: (value) => value === true,
 }
 
-/** The engine reads a head into at most this much. */
-const MAX_HEADER_BYTES = 256 * 1024
+const HTTP2_OPTIONS: Record<keyof Http2Options, Check> = {
+  useH2c: isUndicis,
+  maxConcurrentStreams: isUndicis,
+  connectionWindowSize: isUndicis,
+  pingInterval: isUndicis,
+  settings: isObject,
+}
+
+/** Of undici or of `tls.connect`, and beyond an engine that makes its connections outside JavaScript. */
+const NOT_SUPPORTED = new Set(
+  (
+    'factory maxCachedSessions useMilo cert key passphrase pfx lookup ALPNProtocols minVersion maxVersion ' +
+    'secureContext session checkServerIdentity ciphers ecdhCurve sigalgs dhparam crl honorCipherOrder secureOptions ' +
+    'secureProtocol sessionIdContext pskCallback requestOCSP enableTrace minDHSize privateKeyEngine ' +
+    'privateKeyIdentifier clientCertEngine ALPNCallback SNICallback ticketKeys family hints localPort host port path ' +
+    'fd onread signal blockList typeOfService allowHalfOpen highWaterMark socket httpSocket allowPartialTrustChain'
+  ).split(' '),
+)
+
+/** What reqwest has no setting for. */
+const WIRE_ONLY: readonly (keyof AgentOptions)[] = [
+  'connections',
+  'pipelining',
+  'keepAliveMaxTimeout',
+  'keepAliveTimeoutThreshold',
+  'maxRequestsPerClient',
+  'clientTtl',
+  'maxConcurrentStreams',
+  'initialWindowSize',
+  'connectionWindowSize',
+  'pingInterval',
+  'h2Options',
+  'localAddress',
+  'socketPath',
+  'autoSelectFamily',
+  'autoSelectFamilyAttemptTimeout',
+]
+const WIRE_ONLY_CONNECT: readonly (keyof ConnectOptions)[] = [
+  'servername',
+  'socketPath',
+  'localAddress',
+  'keepAlive',
+  'keepAliveInitialDelay',
+  'preferH2',
+  'autoSelectFamily',
+  'autoSelectFamilyAttemptTimeout',
+]
 
 /** Without a certificate in it an agent would trust nobody, and say so only at its first request. */
 function isPem(value: unknown): boolean {
@@ -94,40 +259,134 @@ function isPem(value: unknown): boolean {
 
 function check(options: object, table: Record<string, Check>, prefix: string): void {
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(table, name)) throw new InvalidArgumentError(`unknown option ${prefix}${name}`)
-    if (value !== undefined && value !== null && !table[name]!(value)) {
-      throw new InvalidArgumentError(`invalid ${prefix}${name}`)
-    }
+    if (!Object.hasOwn(table, name)) refuseName(name, value, prefix)
+    else if (isGiven(value) && !table[name]!(value)) throw new InvalidArgumentError(`invalid ${prefix}${name}`)
   }
 }
 
-/** @throws InvalidArgumentError naming the first option that is unknown or wrong */
+function refuseName(name: string, value: unknown, prefix: string): void {
+  if (NOT_SUPPORTED.has(name)) {
+    if (isGiven(value)) throw new NotSupportedError(`option ${prefix}${name} is not supported`)
+  } else if (prefix !== '' || !isRemoved(name)) {
+    throw new InvalidArgumentError(`unknown option ${prefix}${name}`)
+  }
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
+/** What undici checks when an agent is made. */
+function checkNow(options: Record<string, unknown>): void {
+  const { factory, connect, maxOrigins } = options
+  if (factory !== undefined && typeof factory !== 'function') {
+    throw new InvalidArgumentError('factory must be a function.')
+  }
+  if (typeof connect === 'function') {
+    throw new NotSupportedError('option connect is not supported as a function')
+  }
+  if (isGiven(connect) && typeof connect !== 'object') {
+    throw new InvalidArgumentError('connect must be a function or an object')
+  }
+  if (maxOrigins !== undefined && (typeof maxOrigins !== 'number' || !(maxOrigins > 0))) {
+    throw new InvalidArgumentError('maxOrigins must be a number greater than 0')
+  }
+}
+
+/** @throws InvalidArgumentError naming what asks more of reqwest than it has */
+function checkTransport(options: AgentOptions, connect: ConnectOptions): void {
+  if (options.transport !== 'reqwest') return
+  const given = [
+    ...WIRE_ONLY.filter((name) => isGiven(options[name])),
+    ...WIRE_ONLY_CONNECT.filter((name) => isGiven(connect[name])).map((name) => `connect.${name}`),
+  ]
+  if (given.length > 0) {
+    throw new InvalidArgumentError(`option ${given[0]} is not supported by transport 'reqwest'`)
+  }
+}
+
+function findLateError(options: AgentOptions): InvalidArgumentError | null {
+  try {
+    checkPoolOptions(options as Record<string, unknown>)
+    return null
+  } catch (error) {
+    return error as InvalidArgumentError
+  }
+}
+
+/** @throws InvalidArgumentError naming the first option that is unknown or wrong; NotSupportedError */
 export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
   if (!isObject(options)) throw new InvalidArgumentError('options must be an object')
+  checkNow(options as Record<string, unknown>)
   check(options, OPTIONS, '')
   if (options.connect) check(options.connect, CONNECT_OPTIONS, 'connect.')
+  if (options.tls) check(options.tls, CONNECT_OPTIONS, 'tls.')
+  const { h2Options } = options
+  if (h2Options) check(h2Options, HTTP2_OPTIONS, 'h2Options.')
+  if (h2Options?.settings) check(h2Options.settings, { initialWindowSize: isUndicis }, 'h2Options.settings.')
   if (options.streams && typeof options.streams.ReadableStream !== 'function') {
     throw new InvalidArgumentError('invalid streams: it must have a ReadableStream constructor')
   }
-  const { ca, rejectUnauthorized, timeout: connectTimeout } = options.connect ?? {}
+  const connect: ConnectOptions = { ...options.tls, ...options.connect }
+  checkTransport(options, connect)
+  const native = toNative(options, connect)
+  const { webSocket, eventSource } = options
   return {
-    native: {
-      windowBytes: options.windowBytes,
-      uploadWindowBytes: options.uploadWindowBytes,
-      connectTimeout: connectTimeout ?? options.connectTimeout,
-      headersTimeout: options.headersTimeout,
-      bodyTimeout: options.bodyTimeout,
-      timeout: options.timeout,
-      keepAliveTimeout: options.keepAliveTimeout,
-      maxHeaderSize: options.maxHeaderSize,
-      maxResponseSize: options.maxResponseSize,
-      transport: options.transport ?? 'wire',
-      allowH2: options.allowH2,
-      http2PriorKnowledge: options.useH2c,
-      ca: ca === undefined ? undefined : [ca].flat().map(String).join('\n'),
-      rejectUnauthorized,
-    },
+    native,
+    error: findLateError(options),
     strictContentLength: options.strictContentLength ?? true,
     streams: options.streams ?? null,
+    connections: options.connections || Infinity,
+    maxOrigins: options.maxOrigins ?? Infinity,
+    maxConcurrentStreams: native.maxConcurrentStreams ?? 100,
+    isKeepAlive: options.pipelining !== 0,
+    allowH2: native.allowH2 !== false,
+    useH2c: native.http2PriorKnowledge === true,
+    isObserved: native.transport === 'wire',
+    webSocket: {
+      maxFragments: webSocket?.maxFragments ?? 131_072,
+      maxPayloadSize: webSocket?.maxPayloadSize ?? 128 * 1024 * 1024,
+    },
+    eventSource: { maxEventSize: eventSource?.maxEventSize ?? constants.MAX_STRING_LENGTH },
+  }
+}
+
+function toNative(options: AgentOptions, connect: ConnectOptions): NativeAgentConfig {
+  const { ca } = connect
+  const http2 = options.h2Options ?? {}
+  return {
+    windowBytes: options.windowBytes,
+    uploadWindowBytes: options.uploadWindowBytes,
+    connectTimeout: connect.timeout ?? options.connectTimeout ?? undefined,
+    headersTimeout: options.headersTimeout ?? undefined,
+    bodyTimeout: options.bodyTimeout ?? undefined,
+    timeout: options.timeout,
+    keepAlive: options.pipelining === 0 ? false : undefined,
+    keepAliveTimeout: options.keepAliveTimeout ?? undefined,
+    keepAliveMaxTimeout: options.keepAliveMaxTimeout ?? undefined,
+    keepAliveTimeoutThreshold: options.keepAliveTimeoutThreshold ?? undefined,
+    connections: options.connections ?? undefined,
+    maxRequestsPerClient: options.maxRequestsPerClient ?? undefined,
+    clientTtl: options.clientTtl ?? undefined,
+    maxHeaderSize: options.maxHeaderSize ?? undefined,
+    maxResponseSize: options.maxResponseSize ?? undefined,
+    transport: options.transport ?? 'wire',
+    allowH2: connect.allowH2 ?? options.allowH2 ?? undefined,
+    // undici's offer has HTTP/1.1 first; reqwest's cannot be changed.
+    preferH2: options.transport === 'reqwest' ? undefined : (connect.preferH2 ?? false),
+    http2PriorKnowledge: http2.useH2c ?? options.useH2c ?? undefined,
+    maxConcurrentStreams: http2.maxConcurrentStreams ?? options.maxConcurrentStreams ?? undefined,
+    http2StreamWindow: http2.settings?.initialWindowSize ?? options.initialWindowSize ?? undefined,
+    http2ConnectionWindow: http2.connectionWindowSize ?? options.connectionWindowSize ?? undefined,
+    http2PingInterval: http2.pingInterval ?? options.pingInterval ?? undefined,
+    localAddress: options.localAddress ?? connect.localAddress ?? undefined,
+    socketPath: connect.socketPath ?? options.socketPath ?? undefined,
+    servername: connect.servername,
+    autoSelectFamily: connect.autoSelectFamily ?? options.autoSelectFamily,
+    autoSelectFamilyAttemptTimeout: connect.autoSelectFamilyAttemptTimeout ?? options.autoSelectFamilyAttemptTimeout,
+    tcpKeepAlive: connect.keepAlive ?? undefined,
+    tcpKeepAliveInitialDelay: connect.keepAliveInitialDelay ?? undefined,
+    ca: ca === undefined || ca === null ? undefined : [ca].flat().map(String).join('\n'),
+    rejectUnauthorized: connect.rejectUnauthorized,
   }
 }

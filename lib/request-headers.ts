@@ -74,12 +74,12 @@ function textOf(name: unknown, value: unknown): string {
 
 /** The outcome of {@link readHeaders}. */
 export interface RequestHeaders {
-  /** Flat names and values in the caller's case and order; `host`, if the caller gave one, first. */
+  /** Flat names and values in the caller's case and order, but for the headers that have a field of their own here. */
   flat: string[]
-  /** The caller's `content-length` in bytes. It is not in `flat`. */
+  /** The caller's `content-length` in bytes. */
   contentLength: number | null
   hasContentType: boolean
-  /** `connection: close` was given. No `connection` header is in `flat`. */
+  /** `connection: close` was given; other tokens are dropped. */
   close: boolean
   host: string | null
 }
@@ -168,6 +168,5 @@ export function readHeaders(input: unknown): RequestHeaders {
     for (const name of names) addHeader(headers, name, record[name])
   }
 
-  if (headers.host !== null) headers.flat.unshift('host', headers.host)
   return headers
 }

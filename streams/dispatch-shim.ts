@@ -3,6 +3,7 @@
  * `onResponseEnd` and `onResponseError` (undici, `lib/core/request.js`). `Delivery` is the gate that every callback
  * passes; who fills it, a native source or any ReadableStream, is not its business.
  */
+import type { Duplex } from 'node:stream'
 import { throwLater } from './exchange.ts'
 
 /** Lower-case names; a name seen twice has an array. */
@@ -17,6 +18,7 @@ export interface GateController {
 /** undici's new handler shape, structurally. */
 export interface GateHandler<Controller> {
   onRequestStart?(controller: Controller, context: unknown): void
+  onRequestUpgrade?(controller: Controller, status: number, headers: HeaderRecord, socket: Duplex): void
   onResponseStarted?(): void
   onResponseStart?(controller: Controller, status: number, headers: HeaderRecord, statusText?: string): void
   onResponseData?(controller: Controller, chunk: Buffer): void
@@ -32,6 +34,8 @@ export type DeliveryState = 'waiting' | 'started' | 'receiving' | 'done'
 /** Calls one handler, in order, and never again after its end. A subclass is the source it is fed from. */
 export abstract class Delivery<Controller extends GateController> {
   state: DeliveryState = 'waiting'
+  /** `onRequestStart` was called: from then on the handler knows the controller. */
+  isStarted = false
   readonly handler: GateHandler<Controller>
   readonly controller: Controller
 
@@ -44,6 +48,7 @@ export abstract class Delivery<Controller extends GateController> {
   start(): boolean {
     if (this.state !== 'waiting') return false
     this.state = 'started'
+    this.isStarted = true
     try {
       this.handler.onRequestStart?.(this.controller, null)
     } catch (error) {
@@ -52,15 +57,51 @@ export abstract class Delivery<Controller extends GateController> {
     return this.isOpen()
   }
 
+  /** A part of the request's body was handed over. */
+  bodySent(chunk: Uint8Array | string): void {
+    if (!this.isOpen()) return
+    try {
+      this.handler.onBodySent?.(chunk as Uint8Array)
+    } catch (error) {
+      this.drop(error)
+    }
+  }
+
+  /** All of the request was. */
+  requestSent(): void {
+    if (!this.isOpen()) return
+    try {
+      this.handler.onRequestSent?.()
+    } catch (error) {
+      this.drop(error)
+    }
+  }
+
+  /** Any number of heads below 200, and one that is not. */
   head(status: number, headers: HeaderRecord, statusText: string): void {
     if (!this.isOpen()) return
-    this.state = 'receiving'
+    if (status >= 200) this.state = 'receiving'
     try {
       this.handler.onResponseStarted?.()
       this.handler.onResponseStart?.(this.controller, status, headers, statusText)
     } catch (error) {
       this.drop(error)
     }
+  }
+
+  /** The last call of a request that became a socket; what it throws ends the socket too. */
+  upgrade(status: number, headers: HeaderRecord, socket: Duplex): void {
+    this.state = 'done'
+    try {
+      this.handler.onResponseStarted?.()
+      this.handler.onRequestUpgrade?.(this.controller, status, headers, socket)
+    } catch (error) {
+      this.onDone(error)
+      this.report(error)
+      socket.destroy(error as Error)
+      return
+    }
+    this.onDone(undefined)
   }
 
   /** `chunk` is the handler's to keep. */
@@ -121,17 +162,31 @@ export abstract class Delivery<Controller extends GateController> {
   /** A throw inside `onResponseError` has nobody left to go to. */
   private report(error: unknown): void {
     try {
-      this.handler.onResponseError?.(this.controller, error as Error)
+      // Where nothing was started there is nothing to control (undici passes no controller either).
+      this.handler.onResponseError?.(this.isStarted ? this.controller : undefined, error as Error)
     } catch (thrown) {
       throwLater(thrown)
     }
   }
 }
 
+// Servers use few names, each in one case; the bound keeps names made from data from filling memory.
+const kMaxKnownNames = 1024
+const lowerNames = new Map<string, string>()
+
+/** `name` in lower case. */
+export function lowerName(name: string): string {
+  const known = lowerNames.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  if (lowerNames.size < kMaxKnownNames) lowerNames.set(name, lower)
+  return lower
+}
+
 /** `[name, value, …]` as undici's header object; order of first appearance. */
 export function toHeaderRecord(flat: readonly string[]): HeaderRecord {
   const record: HeaderRecord = {}
-  for (let index = 0; index + 1 < flat.length; index += 2) addHeader(record, flat[index]!, flat[index + 1]!)
+  for (let index = 0; index + 1 < flat.length; index += 2) addHeader(record, lowerName(flat[index]!), flat[index + 1]!)
   return record
 }
 

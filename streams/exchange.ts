@@ -3,14 +3,14 @@
  * the runtime's completions come back in one. The encodings mirror `native/addon/src/{submission,completions}.rs`.
  */
 import { binding } from '../native/binding.ts'
-import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
+import type { ConnectionEvent, CoreErrorInfo, NativeAgent } from '../native/binding.ts'
 
 /** The head of a response; with `isComplete` also its body and trailers. */
 export interface ResponseHead {
   status: number
   /** The reason phrase as sent, latin1; empty on HTTP/2. */
   statusText: string
-  /** Header names and values in wire order, latin1, separated by NUL; empty without any. */
+  /** Header names and values in wire order and the server's case, latin1, separated by NUL; empty without any. */
   headerText: string
   isHttp2: boolean
   isComplete: boolean
@@ -24,6 +24,12 @@ export interface ResponseHead {
 /** What happened to one request; calls come on a later tick than its submission and are serial. */
 export interface Receiver {
   onHead(head: ResponseHead): void
+  /** A connection is there, and the request waits for `requestHandleProceed`. Only after {@link RequestFlag.ask}. */
+  onReady?(): void
+  /** A head with a status below 200: another follows. */
+  onInformational?(head: ResponseHead): void
+  /** The request has become a socket; its id is the receiver's to end. */
+  onUpgrade?(head: ResponseHead): void
   /** A read that found nothing would find something now. */
   onReadable(): void
   /** The request failed before its head. */
@@ -34,19 +40,44 @@ export interface Receiver {
   onPiped?(written: number, isStopped: boolean, info: CoreErrorInfo | null): void
 }
 
+/** Bits of {@link WireRequest.flags}; those between are the encoding's own. */
+export const RequestFlag = {
+  /** Keeps the process alive until the request ends, not only until its head. */
+  dispatched: 1,
+  /** When a connection is there, `onReady` decides whether the request is sent. */
+  ask: 32,
+  /** `connection: close`. */
+  close: 64,
+  /** Drops the connection afterwards without saying so. */
+  noReuse: 128,
+  /** Never HTTP/2, on connections of its own. */
+  http1: 256,
+  /** HTTP/2: waits for 100 before the body (RFC 9110 §10.1.1). */
+  expectContinue: 512,
+  /** Upgrade or CONNECT: `uploadWrite` is the socket's writable side. */
+  tunnel: 1024,
+} as const
+
 /** One request, validated. Text is latin1 without NUL. */
 export interface WireRequest {
   origin: string
   method: string
   target: string
-  /** Flat names and values. */
+  /** Of {@link RequestFlag}. */
+  flags: number
+  /** TLS server name; empty for the origin's own. */
+  servername: string
+  /** The protocol asked for; empty for none. */
+  upgrade: string
+  /** The caller's Host; empty for the origin's own. */
+  host: string
+  /** Flat names and values, without `host`, `connection` and those that frame the message. */
   headers: string[]
   body: Uint8Array | null
   /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked. */
   upload: { length: number | null } | null
-  /** Keeps the process alive until it ends, not only until its head. */
-  isDispatched: boolean
   /** Milliseconds, 0 is off; `null` is the agent's own. */
+  connectTimeout: number | null
   headersTimeout: number | null
   bodyTimeout: number | null
   timeout: number | null
@@ -64,7 +95,6 @@ export interface Submission {
 
 const RECORD_WORDS = 12
 const INHERIT = 0xffff_ffff
-const FLAG_DISPATCHED = 1
 const FLAG_BODY_INLINE = 2
 const FLAG_BODY_APART = 4
 const FLAG_BODY_STREAM = 8
@@ -77,8 +107,12 @@ const COMPLETION_READABLE = 2
 const COMPLETION_ERROR = 3
 const COMPLETION_UPLOAD_READY = 4
 const COMPLETION_PIPED = 5
+const COMPLETION_READY = 6
+const COMPLETION_CONNECTION = 7
 const FLAG_COMPLETE = 1 << 8
 const FLAG_HTTP2 = 1 << 9
+const FLAG_INFORMATIONAL = 1 << 10
+const FLAG_UPGRADE = 1 << 11
 const FLAG_STOPPED = 1 << 8
 
 /** Larger than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along (16 KiB). */
@@ -123,6 +157,23 @@ export function watch(id: number, receiver: Receiver): void {
 /** Forgets the receiver of `id`. */
 export function unwatch(id: number): void {
   receivers.delete(id)
+}
+
+/** Is told of the connections of one agent. */
+export interface ConnectionListener {
+  onConnection(event: ConnectionEvent): void
+}
+
+const agents = new Map<number, WeakRef<ConnectionListener>>()
+
+/** Tells `listener` of the agent's connections, for as long as somebody else holds it. */
+export function watchAgent(agent: NativeAgent, listener: WeakRef<ConnectionListener>): void {
+  agents.set(agent, listener)
+}
+
+/** Forgets the listener of an agent that is gone. */
+export function unwatchAgent(agent: NativeAgent): void {
+  agents.delete(agent)
 }
 
 /** An error nobody can be handed: surfaces as an uncaught exception, as a throwing event listener's does. */
@@ -177,13 +228,14 @@ export class SubmissionBatch {
 
   private encode(id: number, request: WireRequest): void {
     const { headers, body, upload } = request
-    let text = `${request.origin}\0${request.method}\0${request.target}`
+    const { servername, upgrade, host } = request
+    let text = `${request.origin}\0${request.method}\0${request.target}\0${servername}\0${upgrade}\0${host}`
     for (let index = 0; index < headers.length; index++) text += `\0${headers[index]}`
     const isInline = body !== null && body.byteLength <= INLINE_BODY
     const bytes = RECORD_WORDS * 4 + text.length + (isInline ? body.byteLength : 0)
     const size = (bytes + 3) & ~3
     this.reserve(size)
-    let flags = request.isDispatched ? FLAG_DISPATCHED : 0
+    let { flags } = request
     let length = 0
     if (upload !== null) {
       flags |= upload.length === null ? FLAG_BODY_STREAM : FLAG_BODY_STREAM | FLAG_BODY_LENGTH
@@ -208,7 +260,7 @@ export class SubmissionBatch {
     out[at + 8] = limit(request.timeout)
     out[at + 9] = limit(request.windowBytes)
     out[at + 10] = limit(request.maxResponseSize)
-    out[at + 11] = 0
+    out[at + 11] = limit(request.connectTimeout)
     const start = this.length + RECORD_WORDS * 4
     buffer.latin1Write(text, start)
     if (isInline) buffer.set(body, start + text.length)
@@ -233,14 +285,24 @@ function limit(value: number | null): number {
 function onCompletions(length: number): void {
   const end = length >>> 2
   for (let at = 0; at < end; at += scratchWords[at + 1]!) {
-    const receiver = receivers.get(scratchWords[at + 2]!)
-    if (receiver === undefined) continue
     try {
-      deliver(receiver, at)
+      if ((scratchWords[at]! & 0xff) === COMPLETION_CONNECTION) {
+        deliverConnection(at)
+        continue
+      }
+      const receiver = receivers.get(scratchWords[at + 2]!)
+      if (receiver !== undefined) deliver(receiver, at)
     } catch (error) {
       throwLater(error)
     }
   }
+}
+
+function deliverConnection(at: number): void {
+  const id = scratchWords[at + 2]!
+  const listener = agents.get(id)?.deref()
+  if (listener === undefined) agents.delete(id)
+  else listener.onConnection(decodeJson(at + 4, scratchWords[at + 3]!) as ConnectionEvent)
 }
 
 function deliver(receiver: Receiver, at: number): void {
@@ -248,7 +310,12 @@ function deliver(receiver: Receiver, at: number): void {
   switch (kind & 0xff) {
     case COMPLETION_HEAD:
       if ((kind & FLAG_COMPLETE) !== 0) receivers.delete(scratchWords[at + 2]!)
-      receiver.onHead(decodeHead(kind, at))
+      if ((kind & (FLAG_INFORMATIONAL | FLAG_UPGRADE)) === 0) receiver.onHead(decodeHead(kind, at))
+      else if ((kind & FLAG_UPGRADE) === 0) receiver.onInformational?.(decodeHead(kind, at))
+      else receiver.onUpgrade?.(decodeHead(kind, at))
+      break
+    case COMPLETION_READY:
+      receiver.onReady?.()
       break
     case COMPLETION_READABLE:
       receiver.onReadable()
@@ -273,8 +340,12 @@ function number64(at: number): number {
   return scratchWords[at]! + scratchWords[at + 1]! * 0x1_0000_0000
 }
 
+function decodeJson(at: number, size: number): unknown {
+  return JSON.parse(scratch.latin1Slice(at << 2, (at << 2) + size))
+}
+
 function decodeError(at: number, size: number): CoreErrorInfo {
-  return JSON.parse(scratch.latin1Slice(at << 2, (at << 2) + size)) as CoreErrorInfo
+  return decodeJson(at, size) as CoreErrorInfo
 }
 
 function decodeHead(kind: number, at: number): ResponseHead {

@@ -3,14 +3,15 @@
  * nothing; what this has not taken waits behind the gate.
  */
 import { binding, ReadState, Word } from '../native/binding.ts'
-import type { CoreErrorInfo } from '../native/binding.ts'
+import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
 import { Delivery, toHeaderRecord } from './dispatch-shim.ts'
 import type { GateController, GateHandler, HeaderRecord } from './dispatch-shim.ts'
-import { splitHeaderText, unwatch, words } from './exchange.ts'
+import { RequestFlag, splitHeaderText, unwatch, words } from './exchange.ts'
 import type { Receiver, ResponseHead, Submission, SubmissionBatch, WireRequest } from './exchange.ts'
 import { CHUNK_BYTES } from './native-source.ts'
+import { TunnelSocket } from './tunnel-socket.ts'
 import { Upload } from './upload.ts'
-import type { UploadSource } from './upload.ts'
+import type { UploadObserver, UploadSource } from './upload.ts'
 
 /** What the controller of a dispatched request is told by the native side. */
 export interface NativeController extends GateController {
@@ -19,27 +20,45 @@ export interface NativeController extends GateController {
   setRawTrailers(flat: string[]): void
 }
 
+const ABORTED: CoreErrorInfo = { name: 'RequestAbortedError', code: 'UND_ERR_ABORTED', message: 'Request aborted' }
+
 /** What waits behind `pause()` although it has arrived. */
 interface Held {
   body: Buffer | null
   trailers: HeaderRecord
 }
 
-/** What a request tells the agent it belongs to. */
+/** What a request asks and tells the pool it belongs to. */
 export interface DispatchOwner {
   toError(info: CoreErrorInfo): Error
+  /** The request crosses now: whether a connection waits for it. */
+  onCrossing(): boolean
+  /** `onRequestStart` is called now. */
+  onStarted(): void
+  /** The ends of the connection that has just become a socket, where they are known. */
+  takeUpgraded(): SocketInfo | null
   /** The handler has had its last call. */
-  onDispatched(job: object): void
+  onDispatched(job: DispatchJob): void
+}
+
+/** A dispatched request, as far as its owner counts it. */
+export interface DispatchJob {
+  readonly hasCrossed: boolean
+  readonly isStarted: boolean
+  drop(error: unknown): void
 }
 
 export class NativeDispatch<Controller extends NativeController>
   extends Delivery<Controller>
-  implements Receiver, Submission
+  implements Receiver, Submission, UploadObserver, DispatchJob
 {
+  /** It was about to be sent, and counts for a connection. */
+  hasCrossed = false
   private readonly request: WireRequest
   private readonly owner: DispatchOwner
   private readonly upload: Upload | null
   private id = 0
+  /** The runtime has it. */
   private isSubmitted = false
   private hasHead = false
   private isPumping = false
@@ -56,7 +75,7 @@ export class NativeDispatch<Controller extends NativeController>
     super(handler, controller)
     this.request = request
     this.owner = owner
-    this.upload = source === null ? null : new Upload(source, (error) => this.drop(error))
+    this.upload = source === null ? null : new Upload(source, (error) => this.failUpload(error), this)
   }
 
   get receiver(): Receiver {
@@ -67,12 +86,46 @@ export class NativeDispatch<Controller extends NativeController>
     this.id = batch.add(this)
   }
 
-  /** The handler may abort in `onRequestStart`: then nothing is sent. */
-  begin(id: number): WireRequest | null {
-    if (!this.start()) return null
-    this.isSubmitted = true
-    this.upload?.start(id)
-    return this.request
+  /**
+   * With a connection waiting the handler is asked now, and may abort: then nothing is sent. Without one it is asked
+   * when there is one.
+   */
+  begin(): WireRequest | null {
+    if (!this.isOpen()) return null
+    this.hasCrossed = true
+    const { request } = this
+    if (this.owner.onCrossing()) {
+      if (!this.open()) return null
+      this.isSubmitted = true
+      this.send()
+    } else {
+      this.isSubmitted = true
+      request.flags |= RequestFlag.ask
+    }
+    return request
+  }
+
+  onReady(): void {
+    if (!this.open()) return
+    binding.requestHandleProceed(this.id)
+    this.send()
+  }
+
+  onInformational(head: ResponseHead): void {
+    const flat = splitHeaderText(head.headerText)
+    this.controller.setRawHeaders(flat, head.isHttp2)
+    this.head(head.status, toHeaderRecord(flat), head.statusText)
+  }
+
+  onUpgrade(head: ResponseHead): void {
+    const { id, owner, controller } = this
+    // From here on the socket is the runtime's counterpart.
+    this.isSubmitted = false
+    const flat = splitHeaderText(head.headerText)
+    controller.setRawHeaders(flat, head.isHttp2)
+    if (controller.paused) binding.requestHandleResume(id)
+    const socket = new TunnelSocket(id, (info) => owner.toError(info), owner.takeUpgraded())
+    this.upgrade(head.status, toHeaderRecord(flat), socket)
   }
 
   onHead(head: ResponseHead): void {
@@ -121,6 +174,35 @@ export class NativeDispatch<Controller extends NativeController>
       this.isPumpQueued = false
       this.pump()
     })
+  }
+
+  /** `onRequestStart`; false when the request is over. */
+  private open(): boolean {
+    if (this.upload !== null && this.upload.failure !== null) {
+      this.drop(this.upload.failure.error)
+      return false
+    }
+    this.owner.onStarted()
+    return this.start()
+  }
+
+  private send(): void {
+    const { handler, request, upload } = this
+    if (upload !== null) {
+      upload.start(this.id)
+    } else if (handler.onRequestSent !== undefined || (handler.onBodySent !== undefined && request.body !== null)) {
+      // The request crosses at the end of this turn at the latest.
+      queueMicrotask(() => {
+        if (request.body !== null) this.bodySent(request.body)
+        this.requestSent()
+      })
+    }
+  }
+
+  /** A stream that is closed before its end aborts the request (undici, `writeStream`). */
+  private failUpload(error: unknown): void {
+    const isClosed = (error as { code?: unknown } | null)?.code === 'ERR_STREAM_PREMATURE_CLOSE'
+    this.drop(isClosed ? this.owner.toError(ABORTED) : error)
   }
 
   private pump(): void {

@@ -15,21 +15,34 @@ interface ChunkReader {
   stop(error: unknown): void
 }
 
+/** Is told what was handed over. */
+export interface UploadObserver {
+  bodySent(chunk: Chunk): void
+  requestSent(): void
+}
+
 /** Node streams, web streams of any implementation, and iterables of either kind. */
 export type UploadSource = object
 
 export class Upload {
   private readonly source: UploadSource
   private readonly onFailure: (error: unknown) => void
+  private readonly observer: UploadObserver | null
   private reader: ChunkReader | null = null
   private id = 0
   private isStopped = false
   private wake: (() => void) | null = null
+  /** The source's error before it was read: a request may wait long for its connection. */
+  failure: { error: unknown } | null = null
+  private readonly onEarlyError: ((error: unknown) => void) | null
 
   /** `onFailure` is told the source's own error, once; the request is then the caller's to end. */
-  constructor(source: UploadSource, onFailure: (error: unknown) => void) {
+  constructor(source: UploadSource, onFailure: (error: unknown) => void, observer: UploadObserver | null = null) {
     this.source = source
     this.onFailure = onFailure
+    this.observer = observer
+    this.onEarlyError = isNodeStream(source) ? (error) => (this.failure ??= { error }) : null
+    if (this.onEarlyError !== null) (source as Readable).on('error', this.onEarlyError)
   }
 
   /** Until the source has ended, or was stopped. */
@@ -60,25 +73,43 @@ export class Upload {
     this.isStopped = true
     this.reader ??= openReader(this.source)
     this.reader.stop(error)
+    this.stopWatching()
     this.onReady()
+  }
+
+  /** The reader has listeners of its own. */
+  private stopWatching(): void {
+    if (this.onEarlyError !== null) (this.source as Readable).removeListener?.('error', this.onEarlyError)
   }
 
   private async pump(): Promise<void> {
     // The request crosses at the end of this turn; a chunk must not overtake it.
     await Promise.resolve()
     if (this.isStopped) return
+    if (this.failure !== null) throw this.failure.error
     const reader = openReader(this.source)
     this.reader = reader
-    for (;;) {
-      const result = await reader.next()
+    const first = reader.next()
+    this.stopWatching()
+    for (let next = first; ; next = reader.next()) {
+      const result = await next
       if (this.isStopped) return
       if (result.done === true) break
-      const chunk = toBytes(result.value)
-      if (chunk.byteLength > 0 && binding.uploadWrite(this.id, chunk) <= 0) await this.credit()
+      await this.write(result.value)
       if (this.isStopped) return
     }
     this.isStopped = true
     binding.uploadEnd(this.id)
+    this.observer?.requestSent()
+  }
+
+  private write(value: Chunk): Promise<void> | undefined {
+    const chunk = toBytes(value)
+    if (chunk.byteLength === 0) return undefined
+    const credit = binding.uploadWrite(this.id, chunk)
+    this.observer?.bodySent(value)
+    // What it did to the request may have stopped the upload.
+    return credit > 0 || this.isStopped ? undefined : this.credit()
   }
 
   private credit(): Promise<void> {
@@ -102,11 +133,15 @@ function toBytes(chunk: unknown): Uint8Array {
 
 interface Source {
   getReader?: () => { read(): Promise<Result>; cancel(reason: unknown): Promise<void> }
-  pipe?: unknown
-  on?: unknown
   destroy?: (error?: Error) => void
   [Symbol.asyncIterator]?: () => AsyncIterator<Chunk>
   [Symbol.iterator]?: () => Iterator<Chunk>
+}
+
+/** Node's own, those from before them, and imitations. */
+function isNodeStream(source: object): source is Readable {
+  const { pipe, on } = source as Partial<Readable>
+  return typeof pipe === 'function' && typeof on === 'function'
 }
 
 function openReader(opened: UploadSource): ChunkReader {
@@ -118,7 +153,7 @@ function openReader(opened: UploadSource): ChunkReader {
       stop: (error) => void reader.cancel(error).catch(ignore),
     }
   }
-  if (typeof source.pipe === 'function' && typeof source.on === 'function') return readStream(source)
+  if (isNodeStream(opened)) return readStream(source)
   const iterator = source[Symbol.asyncIterator]?.() ?? source[Symbol.iterator]?.()
   if (iterator === undefined) throw new TypeError('the request body cannot be read')
   return {

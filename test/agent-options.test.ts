@@ -1,31 +1,182 @@
 import { createServer as createH2cServer, createSecureServer } from 'node:http2'
 import type { Http2Server } from 'node:http2'
+import { createServer } from 'node:http'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { Agent as UndiciAgent } from 'undici'
 import { Agent, errors, fetch } from '../lib/index.ts'
 import type { AgentOptions } from '../lib/index.ts'
 import { certificate, certificateAuthority } from './support/certificates.ts'
 import { until } from './support/deadline.ts'
+import { base, errorOf, facts, fullHandler, undiciError } from './support/dispatch.ts'
 import { dispatchPaths } from './support/dispatch-paths.ts'
 import { Recorder, send } from './support/recorder.ts'
 import { startServer, startTcpServer, startTlsServer } from './support/servers.ts'
 
 test.each([
-  ['unknown', { factory: 1 }, 'unknown option factory'],
+  ['unknown', { interceptors: 1 }, 'unknown option interceptors'],
   ['misspelt', { headerTimeout: 1 }, 'unknown option headerTimeout'],
   ['inherited', { toString: 1 }, 'unknown option toString'],
-  ['unknown inside connect', { connect: { lookup: 1 } }, 'unknown option connect.lookup'],
-  ['negative', { bodyTimeout: -1 }, 'invalid bodyTimeout'],
-  ['no number', { headersTimeout: '5' }, 'invalid headersTimeout'],
+  ['unknown inside connect', { connect: { lookUp: 1 } }, 'unknown option connect.lookUp'],
+  ['unknown inside h2Options', { h2Options: { settings: { x: 1 } } }, 'unknown option h2Options.settings.x'],
+  ['negative', { timeout: -1 }, 'invalid timeout'],
+  ['no number', { connectTimeout: '5' }, 'invalid connectTimeout'],
   ['fractional bytes', { windowBytes: 0.5 }, 'invalid windowBytes'],
   ['too large', { maxHeaderSize: 1024 * 1024 * 1024 }, 'invalid maxHeaderSize'],
-  ['below -1', { maxResponseSize: -2 }, 'invalid maxResponseSize'],
-  ['no boolean', { allowH2: 1 }, 'invalid allowH2'],
-  ['no object', { connect: 'x' }, 'invalid connect'],
+  ['no boolean', { strictContentLength: 1 }, 'invalid strictContentLength'],
   ['no streams', { streams: { ReadableStream: 1 } }, 'invalid streams'],
+  [
+    'beyond reqwest',
+    { transport: 'reqwest', connections: 1 },
+    "option connections is not supported by transport 'reqwest'",
+  ],
+  [
+    'beyond reqwest inside connect',
+    { transport: 'reqwest', connect: { servername: 'a' } },
+    "option connect.servername is not supported by transport 'reqwest'",
+  ],
 ])('an option that is %s is refused by name', (_name, options, message) => {
   expect(() => new Agent(options as AgentOptions)).toThrow(errors.InvalidArgumentError)
   expect(() => new Agent(options as AgentOptions)).toThrow(message)
+})
+
+test.each([
+  ['connect', { connect: () => {} }, 'option connect is not supported as a function'],
+  ['factory', { factory: () => {} }, 'option factory is not supported'],
+  ['maxCachedSessions', { maxCachedSessions: 0 }, 'option maxCachedSessions is not supported'],
+  ['lookup', { connect: { lookup: () => {} } }, 'option connect.lookup is not supported'],
+  ['cert', { connect: { cert: 'x' } }, 'option connect.cert is not supported'],
+  [
+    'checkServerIdentity',
+    { tls: { checkServerIdentity: () => {} } },
+    'option tls.checkServerIdentity is not supported',
+  ],
+])("undici's %s, which no native core can honour, is refused by name", (_name, options, message) => {
+  expect(() => new Agent(options as AgentOptions)).toThrow(errors.NotSupportedError)
+  expect(() => new Agent(options as AgentOptions)).toThrow(message)
+})
+
+test.each([
+  { factory: 1 },
+  { connect: 1 },
+  { connect: 'x' },
+  { maxOrigins: 0 },
+  { maxOrigins: NaN },
+  { maxOrigins: '1' },
+])('an agent is refused with the words of undici: %o', (options) => {
+  const ours = errorOf(() => new Agent(options as AgentOptions))
+  expect(facts(ours)).toEqual(facts(errorOf(() => new UndiciAgent(options as never))))
+  expect(ours).toBeInstanceOf(errors.InvalidArgumentError)
+})
+
+test.each([
+  { headersTimeout: -1 },
+  { headersTimeout: 1.5 },
+  { bodyTimeout: 'x' },
+  { keepAliveTimeout: 0 },
+  { keepAliveMaxTimeout: 0 },
+  { keepAliveTimeoutThreshold: 'x' },
+  { connections: -1 },
+  { connections: 'x' },
+  { socketPath: 1 },
+  { localAddress: 'foo' },
+  { maxHeaderSize: 0 },
+  { maxResponseSize: -2 },
+  { allowH2: 1 },
+  { useH2c: 1 },
+  { maxConcurrentStreams: 0 },
+  { initialWindowSize: 0 },
+  { connectionWindowSize: 0.5 },
+  { pingInterval: -1 },
+  { h2Options: { pingInterval: -1 } },
+  { h2Options: { settings: { initialWindowSize: 0 } } },
+  { h2Options: { useH2c: 1 } },
+  { h2Options: { maxConcurrentStreams: 0 } },
+  { maxRequestsPerClient: -1 },
+  { keepAlive: true },
+  { socketTimeout: 1 },
+  { requestTimeout: 1 },
+  { idleTimeout: 1 },
+  { maxKeepAliveTimeout: 1 },
+])('a value is refused at the first dispatch, with the words of undici: %o', async (options) => {
+  const theirs = undiciError(base, fullHandler, new UndiciAgent(options as never))
+  await using agent = new Agent(options as AgentOptions)
+  for (let turn = 0; turn < 2; turn++) {
+    const recorder = new Recorder()
+    expect(agent.dispatch(base, recorder.handler)).toBe(false)
+    expect(recorder.calls).toEqual(['error'])
+    expect(facts(recorder.error!)).toEqual(facts(theirs))
+  }
+  await expect(fetch('http://127.0.0.1:8080', { dispatcher: agent })).rejects.toMatchObject({ cause: facts(theirs) })
+  expect(agent.stats).toEqual({})
+})
+
+test.each([
+  { connections: null },
+  { connections: 0 },
+  { pipelining: 10 },
+  { keepAliveTimeout: null },
+  { connect: null },
+])('a value that undici takes is taken: %o', async (options) => {
+  await using server = await startServer((_request, response) => response.end('x'))
+  await using agent = new Agent(options)
+  const recorder = new Recorder()
+  await send(agent, server.origin, recorder).ended
+  expect(recorder.body.toString()).toBe('x')
+})
+
+test('pipelining: 0 sends one request per connection and says so', async () => {
+  const connections: (string | undefined)[] = []
+  await using server = await startServer((request, response) => {
+    connections.push(request.headers.connection)
+    response.end('x')
+  })
+  await using agent = new Agent({ pipelining: 0 })
+  for (let turn = 0; turn < 3; turn++) await send(agent, server.origin, new Recorder(), { reset: false }).ended
+  expect([connections, server.accepted]).toEqual([['close', 'close', 'close'], 3])
+})
+
+test('maxRequestsPerClient closes a connection that has served as many', async () => {
+  await using server = await startServer((_request, response) => response.end('x'))
+  await using agent = new Agent({ maxRequestsPerClient: 2 })
+  for (let turn = 0; turn < 4; turn++) await send(agent, server.origin, new Recorder()).ended
+  expect(server.accepted).toBe(2)
+})
+
+test('socketPath is where every connection goes', async () => {
+  const path = join(await mkdtemp(join(tmpdir(), 'sluice-')), 'socket')
+  const server = createServer((request, response) => response.end(request.headers.host))
+  await new Promise<void>((resolve) => server.listen(path, resolve))
+  for (const options of [{ socketPath: path }, { connect: { socketPath: path } }]) {
+    await using agent = new Agent(options)
+    const recorder = new Recorder()
+    await send(agent, 'http://over.test', recorder).ended
+    expect(recorder.body.toString()).toBe('over.test')
+  }
+  await new Promise((resolve) => server.close(resolve))
+})
+
+test('localAddress is where connections come from', async () => {
+  const froms: (string | undefined)[] = []
+  await using server = await startServer((request, response) => {
+    froms.push(request.socket.remoteAddress)
+    response.end('x')
+  })
+  await using agent = new Agent({ localAddress: '127.0.0.2' })
+  await send(agent, server.origin, new Recorder()).ended
+  expect(froms).toEqual(['127.0.0.2'])
+})
+
+test("the limits of undici's WebSocket and EventSource are the agent's", () => {
+  const theirs = new UndiciAgent() as unknown as Agent
+  const ours = new Agent()
+  expect(ours.webSocketOptions).toEqual(theirs.webSocketOptions)
+  expect(ours.eventSourceOptions).toEqual(theirs.eventSourceOptions)
+  const own = new Agent({ webSocket: { maxPayloadSize: 5 }, eventSource: { maxEventSize: 6 } })
+  expect([own.webSocketOptions.maxPayloadSize, own.eventSourceOptions.maxEventSize]).toEqual([5, 6])
 })
 
 test('options that are absent or undefined have their defaults', async () => {
@@ -253,13 +404,11 @@ test.each([{ connectTimeout: 50 }, { connect: { timeout: 50 } }])(
   },
 )
 
-test('keepAliveTimeout 0 keeps no connection, its default one', async () => {
+test('an idle connection is dropped after keepAliveTimeout', async () => {
   await using server = await startServer((_request, response) => response.end('x'))
-  await using keeping = new Agent()
-  for (let turn = 0; turn < 3; turn++) await send(keeping, server.origin, new Recorder()).ended
-  expect(server.accepted).toBe(1)
-  await using dropping = new Agent({ keepAliveTimeout: 0 })
-  for (let turn = 0; turn < 3; turn++) await send(dropping, server.origin, new Recorder()).ended
-  expect(server.accepted).toBe(4)
-  await until(() => server.sockets.size === 1)
+  await using agent = new Agent({ keepAliveTimeout: 20 })
+  await send(agent, server.origin, new Recorder()).ended
+  const gone = new Promise<Error>((resolve) => agent.once('disconnect', (_origin, _targets, error) => resolve(error)))
+  expect(await gone).toMatchObject({ code: 'UND_ERR_INFO', message: 'socket idle timeout' })
+  await until(() => server.sockets.size === 0)
 })

@@ -49,7 +49,8 @@ describe.each(dispatchRows)('$path, $generation handler', ({ open, generation })
       expect(recorder.error).toBe(reason)
       const [before] = counts as [number]
       expect(counts).toEqual([before, before + 1, before + 1])
-      await until(() => server.sockets.size === 0)
+      // Nothing was sent at the start: the connection is as good as before.
+      if (place !== 'start') await until(() => server.sockets.size === 0)
     },
   )
 
@@ -69,7 +70,7 @@ describe.each(dispatchRows)('$path, $generation handler', ({ open, generation })
       await roundTrip(dispatcher)
       expect(recorder.calls).toEqual(callsUpTo(place))
       expect(recorder.error).toBe(thrown)
-      await until(() => server.sockets.size === 0)
+      if (place !== 'start') await until(() => server.sockets.size === 0)
     },
   )
 

@@ -148,16 +148,17 @@ test('compose refuses what is no interceptor', async () => {
   expect(agent.compose().dispatch).toBeTypeOf('function')
 })
 
-test('what this transport cannot send is refused by name, not sent differently', async () => {
-  await using agent = new Agent()
+test('what a transport cannot send is refused by name, not sent differently', async () => {
+  await using agent = new Agent({ transport: 'reqwest' })
   const request = { origin: 'http://127.0.0.1:9', path: '/', method: 'GET' }
   const rows = [
-    [{ method: 'CONNECT', path: 'a:1' }, 'CONNECT not supported'],
-    [{ upgrade: 'websocket' }, 'upgrade not supported'],
-    [{ expectContinue: true }, 'expectContinue not supported'],
-    [{ servername: 'a.test' }, 'servername not supported'],
+    [{ method: 'CONNECT', path: 'a:1' }, "CONNECT is not supported by transport 'reqwest'"],
+    [{ upgrade: 'websocket' }, "upgrade is not supported by transport 'reqwest'"],
+    [{ expectContinue: true }, "expectContinue is not supported by transport 'reqwest'"],
+    [{ servername: 'a.test' }, "servername is not supported by transport 'reqwest'"],
     [{ typeOfService: 4 }, 'typeOfService not supported'],
-    [{ path: 'http://a.test/' }, 'an absolute URL as path is not supported by this transport'],
+    [{ path: 'http://a.test/' }, "an absolute URL as path is not supported by transport 'reqwest'"],
+    [{ upgrade: 'x', body: 'y' }, 'a body with upgrade or CONNECT is not supported'],
   ] as const
   for (const [options, message] of rows) {
     const recorder = new Recorder()

@@ -145,11 +145,30 @@ test("undici's own methods work on the agent, and on a composed one", async () =
     else data.body.dump().then(() => called.resolve(data.statusCode), called.reject)
   })
   expect(await called.promise).toBe(200)
-  const upgrade = { origin, path: '/', protocol: 'x', method: 'GET' }
-  await expect(agent.upgrade(upgrade)).rejects.toMatchObject({
-    code: 'UND_ERR_NOT_SUPPORTED',
+})
+
+test.each(['agent', 'composed'])("undici's upgrade and connect hand over a socket of the %s", async (kind) => {
+  await using server = await startTcpServer((socket) => {
+    socket.once('data', (head) => {
+      const isConnect = head.toString().startsWith('CONNECT')
+      const switching = '101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo'
+      socket.write(`HTTP/1.1 ${isConnect ? '200 OK\r\nx: y' : switching}\r\n\r\n`)
+      socket.pipe(socket)
+    })
   })
-  await expect(agent.connect({ origin, path: 'a.test:1' })).rejects.toMatchObject({ code: 'UND_ERR_NOT_SUPPORTED' })
+  await using agent = new Agent()
+  const dispatcher =
+    kind === 'agent' ? agent : agent.compose((dispatch) => (options, handler) => dispatch(options, handler))
+  const { origin } = server
+  const upgraded = await dispatcher.upgrade({ origin, path: '/', protocol: 'echo' } as never)
+  expect(upgraded.headers).toEqual({ connection: 'upgrade', upgrade: 'echo' })
+  upgraded.socket.end('one')
+  expect(await text(upgraded.socket)).toBe('one')
+
+  const connected = await dispatcher.connect({ origin, path: 'a.test:1' })
+  expect([connected.statusCode, connected.headers]).toEqual([200, { x: 'y' }])
+  connected.socket.end('two')
+  expect(await text(connected.socket)).toBe('two')
 })
 
 test('the built-in fetch takes a composed agent', async () => {

@@ -86,5 +86,8 @@ await Promise.all(Array.from({ length: CONCURRENCY }, work))
 process.send!({ samples, seconds: (performance.now() - begin) / 1000, outcomes })
 
 process.on('message', () => {
-  void collectGarbage().then(() => process.send!({ ...binding.counters(), ...agent.stats }))
+  void collectGarbage().then(() => {
+    const { running, bufferedBytes } = agent.stats
+    process.send!({ ...binding.counters(), running, bufferedBytes })
+  })
 })
