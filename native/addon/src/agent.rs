@@ -1,12 +1,14 @@
 //! Agents, which JavaScript holds by their ids: to look into a box, Neon asks the engine for its tag, which a worker that
 //! is being terminated refuses, and Neon panics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use neon::prelude::*;
-use sluice_core::transport::EngineKind;
-use sluice_core::{Agent, AgentConfig, TlsOptions};
+use sluice_core::transport::{EngineKind, SocketOptions};
+use sluice_core::{Agent, AgentConfig, CoreError, TlsOptions};
 
+use crate::completions::AgentObserver;
 use crate::environment::Environment;
 use crate::marshal::error_text;
 use crate::request_handle::id_argument;
@@ -15,17 +17,23 @@ use crate::runtime::Runtime;
 /// `agentCreate(config)`
 pub fn create(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let object = cx.argument::<JsObject>(0)?;
-    let config = parse_config(&mut cx, object)?;
+    let mut config = parse_config(&mut cx, object)?;
     let runtime = match Runtime::get() {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
     };
+    let environment = Environment::get(&mut cx)?;
+    let id = environment.next_agent();
+    config.transport.observer = Some(Arc::new(AgentObserver {
+        agent: id,
+        completions: Arc::clone(&environment.completions),
+    }));
     match Agent::new(config, runtime.handle().clone()) {
         Ok(agent) => {
-            let id = Environment::get(&mut cx)?.insert_agent(agent);
+            environment.insert_agent(id, agent);
             Ok(cx.number(id))
         }
-        Err(error) => cx.throw_error(error_text(&error, "connect")),
+        Err(error) => cx.throw_error(error_text(&error, "connect", None)),
     }
 }
 
@@ -54,9 +62,43 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
     limit("bodyTimeout", &mut config.body_timeout)?;
     limit("timeout", &mut config.timeout)?;
     limit("connectTimeout", &mut config.transport.connect_timeout)?;
-    limit("keepAliveTimeout", &mut config.transport.keep_alive_timeout)?;
+    limit("keepAliveTimeout", &mut config.transport.keep_alive.timeout)?;
+    limit("clientTtl", &mut config.transport.connection_ttl)?;
+    limit("http2PingInterval", &mut config.transport.http2_ping_interval)?;
+    let mut time = |name: &str, target: &mut Duration| -> NeonResult<()> {
+        if let Some(milliseconds) = number(name)? {
+            *target = duration(milliseconds).unwrap_or_default();
+        }
+        Ok(())
+    };
+    time("keepAliveMaxTimeout", &mut config.transport.keep_alive.max_timeout)?;
+    time("keepAliveTimeoutThreshold", &mut config.transport.keep_alive.threshold)?;
+    time(
+        "autoSelectFamilyAttemptTimeout",
+        &mut config.transport.socket.attempt_delay,
+    )?;
+    if let Some(count) = number("connections")? {
+        config.transport.connections = (count > 0.0).then_some(bytes_of(count));
+    }
+    if let Some(count) = number("maxRequestsPerClient")? {
+        config.transport.max_requests_per_connection = (count > 0.0).then_some(bytes_of(count) as u64);
+    }
+    if let Some(count) = number("maxConcurrentStreams")? {
+        config.transport.http2_max_streams = bytes_of(count).max(1);
+    }
+    if let Some(bytes) = number("http2StreamWindow")? {
+        config.transport.http2_stream_window = window_of(bytes);
+    }
+    if let Some(bytes) = number("http2ConnectionWindow")? {
+        config.transport.http2_connection_window = window_of(bytes);
+    }
+    let keep_alive_delay = number("tcpKeepAliveInitialDelay")?;
+    parse_socket(cx, object, keep_alive_delay, &mut config.transport.socket)?;
     if let Some(allow) = object.prop(cx, "allowH2").get::<Option<bool>>()? {
         config.transport.allow_http2 = allow;
+    }
+    if let Some(prefers) = object.prop(cx, "preferH2").get::<Option<bool>>()? {
+        config.transport.prefer_http2 = prefers;
     }
     if let Some(prior) = object.prop(cx, "http2PriorKnowledge").get::<Option<bool>>()? {
         config.transport.http2_prior_knowledge = prior;
@@ -64,11 +106,46 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
     if object.prop(cx, "transport").get::<Option<String>>()?.as_deref() == Some("wire") {
         config.engine = EngineKind::Wire;
     }
+    config.servername = object.prop(cx, "servername").get::<Option<String>>()?;
     config.transport.tls = TlsOptions {
         ca: object.prop(cx, "ca").get::<Option<String>>()?,
         accept_invalid: object.prop(cx, "rejectUnauthorized").get::<Option<bool>>()? == Some(false),
     };
     Ok(config)
+}
+
+fn parse_socket<'cx>(
+    cx: &mut FunctionContext<'cx>,
+    object: Handle<'cx, JsObject>,
+    keep_alive_delay: Option<f64>,
+    socket: &mut SocketOptions,
+) -> NeonResult<()> {
+    if let Some(address) = object.prop(cx, "localAddress").get::<Option<String>>()? {
+        match address.parse() {
+            Ok(address) => socket.local_address = Some(address),
+            Err(_) => return invalid(cx, "localAddress must be an IP address"),
+        }
+    }
+    socket.socket_path = object.prop(cx, "socketPath").get::<Option<String>>()?.map(Into::into);
+    if let Some(selects) = object.prop(cx, "autoSelectFamily").get::<Option<bool>>()? {
+        socket.auto_select_family = selects;
+    }
+    if let Some(milliseconds) = keep_alive_delay {
+        socket.keep_alive = duration(milliseconds);
+    }
+    if object.prop(cx, "tcpKeepAlive").get::<Option<bool>>()? == Some(false) {
+        socket.keep_alive = None;
+    }
+    Ok(())
+}
+
+fn invalid<T>(cx: &mut FunctionContext<'_>, text: &str) -> NeonResult<T> {
+    cx.throw_error(error_text(&CoreError::InvalidArgument(text.into()), "connect", None))
+}
+
+/// HTTP/2 allows 2^31 - 1 (RFC 9113 §6.9.1).
+fn window_of(number: f64) -> u32 {
+    u32::try_from(bytes_of(number)).unwrap_or(u32::MAX).min(0x7fff_ffff)
 }
 
 #[expect(

@@ -65,14 +65,23 @@ pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
 pub fn end(mut cx: FunctionContext) -> JsResult<JsString> {
     let id = id_argument(&mut cx)?;
     let request = Environment::get(&mut cx)?.remove(&mut cx, id);
-    let text = match request.and_then(|request| request.exchange.queue.take_end()) {
+    let Some(request) = request else {
+        return Ok(cx.string(""));
+    };
+    let text = match request.exchange.queue.take_end() {
         Some(Ok(trailers)) => {
             let mut bytes = Vec::new();
             headers_text(&trailers, &mut bytes);
             bytes.into_iter().map(char::from).collect()
         }
-        Some(Err(error)) => error_text(&error, "body"),
+        Some(Err(error)) => {
+            let connection = request.exchange.failed_connection();
+            error_text(&error, "body", connection.as_deref())
+        }
         None => String::new(),
     };
+    if let Some(tunnel) = request.tunnel() {
+        tunnel.finish();
+    }
     Ok(cx.string(text))
 }

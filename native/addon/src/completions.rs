@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::HeaderMap;
 use neon::event::Channel;
-use sluice_core::{CoreError, ResponseStart};
+use sluice_core::{ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, ResponseStart};
 use tokio::sync::Notify;
 
 use crate::environment;
-use crate::marshal::{headers_text, write_error};
+use crate::marshal::{headers_text, write_connection_event, write_error};
 use crate::runtime::Runtime;
 
 pub const WORD: usize = 4;
@@ -34,6 +34,10 @@ pub enum Kind {
     UploadReady = 4,
     /// Words: bytes written (low, high), length of the JSON (0: the body's own end stands in the queue).
     Piped = 5,
+    /// The request has a connection and waits for the go-ahead.
+    Ready = 6,
+    /// The id is an agent's. Words: length of the JSON.
+    Connection = 7,
 }
 
 impl Kind {
@@ -44,6 +48,8 @@ impl Kind {
             3 => Some(Self::Error),
             4 => Some(Self::UploadReady),
             5 => Some(Self::Piped),
+            6 => Some(Self::Ready),
+            7 => Some(Self::Connection),
             _ => None,
         }
     }
@@ -53,8 +59,48 @@ impl Kind {
 pub const FLAG_COMPLETE: u32 = 1 << 8;
 /// The response came over HTTP/2.
 pub const FLAG_HTTP2: u32 = 1 << 9;
+/// A 1xx response; more heads follow.
+pub const FLAG_INFORMATIONAL: u32 = 1 << 10;
+/// The request's id stands for a tunnel now.
+pub const FLAG_UPGRADE: u32 = 1 << 11;
 /// The pipe was stopped by its caller.
 pub const FLAG_STOPPED: u32 = 1 << 8;
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy)]
+pub enum HeadKind<'a> {
+    Informational,
+    /// The body, frame by frame.
+    Open,
+    /// Nothing: body and trailers are here.
+    Complete(&'a Bytes, &'a HeaderMap),
+    Upgrade,
+}
+
+/// Tells an environment of one agent's connections.
+pub struct AgentObserver {
+    pub agent: u32,
+    pub completions: Arc<CompletionQueue>,
+}
+
+impl std::fmt::Debug for AgentObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentObserver")
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectionObserver for AgentObserver {
+    fn notify(&self, event: ConnectionEvent<'_>) {
+        self.completions.push(|out| {
+            words(out, &[Kind::Connection as u32, 0, self.agent, 0]);
+            let text = out.len();
+            write_connection_event(&event, out);
+            patch_since(out, text - WORD, text);
+        });
+    }
+}
 
 /// One per environment, shared with every request of it.
 pub struct CompletionQueue {
@@ -106,11 +152,13 @@ impl CompletionQueue {
         self.changed.notify_one();
     }
 
-    pub fn head(&self, id: u32, start: &ResponseStart, complete: Option<(&Bytes, &HeaderMap)>) {
-        let mut flags = 0;
-        if complete.is_some() {
-            flags |= FLAG_COMPLETE;
-        }
+    pub fn head(&self, id: u32, start: &ResponseStart, kind: HeadKind<'_>) {
+        let mut flags = match kind {
+            HeadKind::Informational => FLAG_INFORMATIONAL,
+            HeadKind::Open => 0,
+            HeadKind::Complete(..) => FLAG_COMPLETE,
+            HeadKind::Upgrade => FLAG_UPGRADE,
+        };
         if start.version >= http::Version::HTTP_2 {
             flags |= FLAG_HTTP2;
         }
@@ -121,9 +169,9 @@ impl CompletionQueue {
             words(out, &[size(start.reason.len()), 0, 0, 0, low(length), high(length)]);
             out.extend_from_slice(&start.reason);
             let text = out.len();
-            headers_text(&start.headers, out);
+            out.extend_from_slice(start.headers.text());
             patch_since(out, lengths + WORD, text);
-            if let Some((body, trailers)) = complete {
+            if let HeadKind::Complete(body, trailers) = kind {
                 patch(out, lengths + 2 * WORD, body.len());
                 out.extend_from_slice(body);
                 let text = out.len();
@@ -137,15 +185,19 @@ impl CompletionQueue {
         self.push(|out| words(out, &[Kind::Readable as u32, 0, id]));
     }
 
+    pub fn ready(&self, id: u32) {
+        self.push(|out| words(out, &[Kind::Ready as u32, 0, id]));
+    }
+
     pub fn upload_ready(&self, id: u32) {
         self.push(|out| words(out, &[Kind::UploadReady as u32, 0, id]));
     }
 
-    pub fn error(&self, id: u32, error: &CoreError, host: &str) {
+    pub fn error(&self, id: u32, error: &CoreError, host: &str, connection: Option<&ConnectionInfo>) {
         self.push(|out| {
             words(out, &[Kind::Error as u32, 0, id, 0]);
             let text = out.len();
-            write_error(error, "headers", host, out);
+            write_error(error, "headers", host, connection, out);
             patch_since(out, text - WORD, text);
         });
     }
@@ -159,7 +211,7 @@ impl CompletionQueue {
             );
             if let Some(error) = error {
                 let text = out.len();
-                write_error(error, "write", "", out);
+                write_error(error, "write", "", None, out);
                 patch_since(out, text - WORD, text);
             }
         });

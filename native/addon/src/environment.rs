@@ -12,7 +12,7 @@ use neon::types::buffer::TypedArray;
 use neon::types::{JsInt32Array, JsUint8Array};
 use sluice_core::{Agent, ReadState};
 
-use crate::completions::{CompletionQueue, FLAG_COMPLETE, Kind, PREFIX_WORDS, WORD};
+use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
 use crate::request_handle::RequestHandleInstance;
 use crate::runtime::Runtime;
 use crate::submission;
@@ -63,11 +63,15 @@ impl Environment {
         }
     }
 
-    pub fn insert_agent(&self, agent: Agent) -> u32 {
+    /// A number for a new agent.
+    pub fn next_agent(&self) -> u32 {
         let id = self.last_agent.get() + 1;
         self.last_agent.set(id);
-        self.agents.borrow_mut().insert(id, agent);
         id
+    }
+
+    pub fn insert_agent(&self, id: u32, agent: Agent) {
+        self.agents.borrow_mut().insert(id, agent);
     }
 
     pub fn agent(&self, id: u32) -> Option<Agent> {
@@ -172,13 +176,15 @@ impl Environment {
                     self.remove(cx, id);
                 }
             }
+            // The head proper is still awaited.
+            Kind::Head if word(record, 0) & FLAG_INFORMATIONAL != 0 => {}
             Kind::Head | Kind::Readable => {
                 let requests = self.requests.borrow();
                 if let Some(request) = requests.get(&id) {
                     self.hold(cx, request, false);
                 }
             }
-            Kind::UploadReady => {}
+            Kind::UploadReady | Kind::Ready | Kind::Connection => {}
         }
     }
 }

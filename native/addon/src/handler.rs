@@ -1,12 +1,15 @@
 //! The JavaScript side of a response, as core sees it. Runs on the runtime's thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use sluice_core::{BodyQueue, ByteGauge, DispatchError, DispatchHandler, HeaderMap, RequestController, ResponseStart};
+use sluice_core::{
+    BodyQueue, ByteGauge, ConnectionInfo, DispatchError, DispatchHandler, HeaderMap, RequestController, ResponseStart,
+};
+use tokio::sync::Notify;
 
-use crate::completions::CompletionQueue;
+use crate::completions::{CompletionQueue, HeadKind};
 
 /// What a request's two sides share: the runtime pushes, JavaScript reads.
 pub struct Exchange {
@@ -17,9 +20,39 @@ pub struct Exchange {
     pub gauge: Arc<ByteGauge>,
     /// Whether the head was told; from then on an error is the body's end.
     pub has_head: AtomicBool,
+    pub go_ahead: GoAhead,
+    pub failed: Mutex<Option<Arc<ConnectionInfo>>>,
+}
+
+/// What a request with a connection may have to wait for: the handler can still refuse to have it sent.
+pub struct GoAhead {
+    is_asked: bool,
+    given: Notify,
+}
+
+impl GoAhead {
+    pub fn new(is_asked: bool) -> Self {
+        Self {
+            is_asked,
+            given: Notify::new(),
+        }
+    }
+
+    pub fn give(&self) {
+        self.given.notify_one();
+    }
 }
 
 impl Exchange {
+    /// The connection whose end is the body's error.
+    pub fn failed_connection(&self) -> Option<Arc<ConnectionInfo>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn failed_on(&self, connection: Option<Arc<ConnectionInfo>>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
     fn tell_if(&self, is_reader_waiting: bool) {
         if is_reader_waiting {
             self.completions.readable(self.id);
@@ -31,19 +64,46 @@ impl Exchange {
 pub struct JsDispatchHandler {
     exchange: Arc<Exchange>,
     host: String,
+    connection: Option<Arc<ConnectionInfo>>,
 }
 
 impl JsDispatchHandler {
     /// `host` is `host:port`, for errors.
     pub fn new(exchange: Arc<Exchange>, host: String) -> Self {
-        Self { exchange, host }
+        Self {
+            exchange,
+            host,
+            connection: None,
+        }
     }
 }
 
 impl DispatchHandler for JsDispatchHandler {
+    async fn on_connection(&mut self, connection: Option<&Arc<ConnectionInfo>>) {
+        self.connection = connection.cloned();
+        let exchange = &self.exchange;
+        if exchange.go_ahead.is_asked {
+            exchange.completions.ready(exchange.id);
+            exchange.go_ahead.given.notified().await;
+        }
+    }
+
+    fn on_informational(&mut self, start: ResponseStart) {
+        self.exchange
+            .completions
+            .head(self.exchange.id, &start, HeadKind::Informational);
+    }
+
+    async fn on_upgrade(&mut self, start: ResponseStart) {
+        self.exchange.has_head.store(true, Ordering::Release);
+        self.exchange
+            .completions
+            .head(self.exchange.id, &start, HeadKind::Upgrade);
+    }
+
     async fn on_response_start(&mut self, start: ResponseStart) {
         self.exchange.has_head.store(true, Ordering::Release);
-        self.exchange.completions.head(self.exchange.id, &start, None);
+        self.exchange.completions.head(self.exchange.id, &start, HeadKind::Open);
     }
 
     async fn on_response_data(&mut self, frame: Bytes) {
@@ -59,10 +119,13 @@ impl DispatchHandler for JsDispatchHandler {
     async fn on_response_error(&mut self, error: DispatchError) {
         let exchange = &self.exchange;
         if exchange.has_head.load(Ordering::Acquire) {
+            let connection = self.connection.take();
+            exchange.failed_on(connection);
             exchange.tell_if(exchange.queue.finish(Err(error)));
         } else if !exchange.controller.is_aborted() {
             // An abort comes from JavaScript, which has settled the request already.
-            exchange.completions.error(exchange.id, &error, &self.host);
+            let connection = self.connection.as_deref();
+            exchange.completions.error(exchange.id, &error, &self.host, connection);
         }
     }
 
@@ -72,6 +135,6 @@ impl DispatchHandler for JsDispatchHandler {
         self.exchange.has_head.store(true, Ordering::Release);
         self.exchange
             .completions
-            .head(self.exchange.id, &start, Some((&body, &trailers)));
+            .head(self.exchange.id, &start, HeadKind::Complete(&body, &trailers));
     }
 }

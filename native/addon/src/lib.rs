@@ -35,6 +35,7 @@ fn main(mut cx: ModuleContext) -> NeonResult<()> {
     cx.export_function("agentDestroy", agent::destroy)?;
     cx.export_function("agentStats", agent::stats)?;
     cx.export_function("requestHandleAbort", request_handle::abort)?;
+    cx.export_function("requestHandleProceed", request_handle::proceed)?;
     cx.export_function("requestHandlePause", request_handle::pause)?;
     cx.export_function("requestHandleResume", request_handle::resume)?;
     cx.export_function("requestHandleCancel", request_handle::cancel)?;

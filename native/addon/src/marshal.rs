@@ -1,6 +1,8 @@
 //! Core's values as bytes that JavaScript decodes.
 
-use sluice_core::{CoreError, HeaderMap};
+use std::net::SocketAddr;
+
+use sluice_core::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, CoreError, HeaderMap, SystemError};
 
 /// Names and values, in order, each ended by NUL but the last. Bytes stand for U+00XX (latin1). HTTP allows no NUL in
 /// either.
@@ -17,42 +19,40 @@ pub fn headers_text(headers: &HeaderMap, out: &mut Vec<u8>) {
 }
 
 /// `CoreErrorInfo` as JSON.
-pub fn error_text(error: &CoreError, phase: &str) -> String {
+pub fn error_text(error: &CoreError, phase: &str, connection: Option<&ConnectionInfo>) -> String {
     let mut out = Vec::new();
-    write_error(error, phase, "", &mut out);
+    write_error(error, phase, "", connection, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// `CoreErrorInfo` as JSON. `phase` is where the request was; a failed connect says so itself.
-pub fn write_error(error: &CoreError, phase: &str, host: &str, out: &mut Vec<u8>) {
-    let phase = match error {
-        CoreError::ConnectTimeout { .. } | CoreError::Tls { .. } => "connect",
-        CoreError::System(system) if matches!(system.syscall, "connect" | "getaddrinfo") => "connect",
-        _ => phase,
-    };
+pub fn write_error(error: &CoreError, phase: &str, host: &str, connection: Option<&ConnectionInfo>, out: &mut Vec<u8>) {
     let mut json = Json { out, is_first: true };
-    json.text("name", error.error_name());
-    json.text("code", error.error_code());
-    json.text("message", &error.to_string());
-    json.text("phase", phase);
-    if !host.is_empty() {
-        json.text("host", host);
+    json.error(error, phase, host, connection);
+}
+
+/// `ConnectionEvent` as JSON.
+pub fn write_connection_event(event: &ConnectionEvent<'_>, out: &mut Vec<u8>) {
+    let mut json = Json { out, is_first: true };
+    let name = match event.kind {
+        ConnectionEventKind::Connect => "connect",
+        ConnectionEventKind::Disconnect => "disconnect",
+        ConnectionEventKind::ConnectionError => "connectionError",
+    };
+    json.text("event", name);
+    json.text("origin", event.origin.as_str());
+    json.flag("http1Only", event.http1_only);
+    json.flag("isHttp2", event.info.is_some_and(|info| info.is_http2));
+    if let Some(info) = event.info {
+        json.socket(info);
     }
-    if let Some(status) = error.status_code() {
-        json.number("statusCode", status.into());
-    }
-    if let CoreError::System(system) = error {
-        json.number("errno", system.errno.into());
-        json.text("syscall", system.syscall);
-        if let Some(address) = &system.address {
-            json.text("address", address);
-        }
-        if let Some(port) = system.port {
-            json.number("port", port.into());
-        }
-        if let Some(hostname) = &system.hostname {
-            json.text("hostname", hostname);
-        }
+    if let Some(error) = event.error {
+        json.key("error");
+        let mut inner = Json {
+            out: json.out,
+            is_first: true,
+        };
+        inner.error(error, "connect", "", event.info);
     }
     json.end();
 }
@@ -80,6 +80,92 @@ impl Json<'_> {
         self.out.extend_from_slice(value.to_string().as_bytes());
     }
 
+    fn flag(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    /// A whole object.
+    fn error(&mut self, error: &CoreError, phase: &str, host: &str, connection: Option<&ConnectionInfo>) {
+        let phase = match error {
+            CoreError::ConnectTimeout { .. } | CoreError::Tls { .. } | CoreError::Connects(_) => "connect",
+            CoreError::System(system) if matches!(system.syscall, "connect" | "getaddrinfo" | "bind") => "connect",
+            _ => phase,
+        };
+        self.text("name", error.error_name());
+        self.text("code", error.error_code());
+        self.text("message", &error.to_string());
+        self.text("phase", phase);
+        if !host.is_empty() {
+            self.text("host", host);
+        }
+        if let Some(status) = error.status_code() {
+            self.number("statusCode", status.into());
+        }
+        match error {
+            CoreError::System(system) => self.system(system),
+            CoreError::Connects(systems) => {
+                self.key("errors");
+                self.out.push(b'[');
+                for (index, system) in systems.iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(b',');
+                    }
+                    let mut inner = Json {
+                        out: self.out,
+                        is_first: true,
+                    };
+                    inner.error(&CoreError::System(system.clone()), phase, "", None);
+                }
+                self.out.push(b']');
+            }
+            CoreError::Socket(_) => {
+                if let Some(connection) = connection {
+                    self.socket(connection);
+                }
+            }
+            _ => {}
+        }
+        self.out.push(b'}');
+    }
+
+    fn system(&mut self, system: &SystemError) {
+        self.number("errno", system.errno.into());
+        self.text("syscall", system.syscall);
+        if let Some(address) = &system.address {
+            self.text("address", address);
+        }
+        if let Some(port) = system.port {
+            self.number("port", port.into());
+        }
+        if let Some(hostname) = &system.hostname {
+            self.text("hostname", hostname);
+        }
+    }
+
+    fn socket(&mut self, info: &ConnectionInfo) {
+        self.key("socket");
+        let mut inner = Json {
+            out: self.out,
+            is_first: true,
+        };
+        inner.address(info.local, "localAddress", "localPort");
+        inner.address(info.remote, "remoteAddress", "remotePort");
+        if let Some(remote) = info.remote {
+            inner.text("remoteFamily", if remote.is_ipv4() { "IPv4" } else { "IPv6" });
+        }
+        inner.number("bytesWritten", i64::try_from(info.bytes_written()).unwrap_or(i64::MAX));
+        inner.number("bytesRead", i64::try_from(info.bytes_read()).unwrap_or(i64::MAX));
+        inner.end();
+    }
+
+    fn address(&mut self, address: Option<SocketAddr>, name: &str, port: &str) {
+        if let Some(address) = address {
+            self.text(name, &address.ip().to_string());
+            self.number(port, address.port().into());
+        }
+    }
+
     /// ASCII only, so that it reads the same as latin1 and as UTF-8.
     fn string(&mut self, value: &str) {
         self.out.push(b'"');
@@ -104,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_error_is_ascii_json_with_only_what_is_known() {
-        let text = error_text(&CoreError::Socket("a \"quoted\" \u{e9}\n".into()), "body");
+        let text = error_text(&CoreError::Socket("a \"quoted\" \u{e9}\n".into()), "body", None);
         assert_eq!(
             text,
             r#"{"name":"SocketError","code":"UND_ERR_SOCKET","message":"a \"quoted\" \u00e9\u000a","phase":"body"}"#

@@ -15,7 +15,7 @@ use crate::handler::Exchange;
 
 pub struct RequestHandleInstance {
     pub exchange: Arc<Exchange>,
-    /// Set for a streamed request body.
+    /// Set for a streamed request body, and for a tunnel's outgoing direction.
     pub upload: Option<Arc<UploadQueue>>,
     /// A dispatched request is awaited until it ends, a fetched one while its head, a read or its upload is.
     pub is_dispatched: bool,
@@ -30,6 +30,11 @@ pub struct RequestHandleInstance {
 }
 
 impl RequestHandleInstance {
+    /// The upload queue of a tunnel, which ends with its reader.
+    pub fn tunnel(&self) -> Option<&Arc<UploadQueue>> {
+        self.upload.as_ref().filter(|_| !self.is_uploading.get())
+    }
+
     pub fn is_piping(&self) -> bool {
         self.pipe.borrow().is_some()
     }
@@ -91,6 +96,13 @@ fn end<'cx>(cx: &mut FunctionContext<'cx>, how: fn(&RequestHandleInstance)) -> J
     if is_piping == Some(false) {
         environment.remove(cx, id);
     }
+    Ok(cx.undefined())
+}
+
+/// `requestHandleProceed(id)`: the handler lets the request go out.
+pub fn proceed(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    let id = id_argument(&mut cx)?;
+    Environment::get(&mut cx)?.with(id, |request| request.exchange.go_ahead.give());
     Ok(cx.undefined())
 }
 

@@ -1,12 +1,12 @@
 //! A batch of requests on its way from JavaScript to the runtime.
 //!
-//! A record is little-endian words, then text: origin, method, target, and header names and values, each ended by NUL
-//! but the last, in latin1; then a small body. `streams/exchange.ts` encodes it. JavaScript's thread only cuts the
+//! A record is little-endian words, then text: origin, method, target, server name, upgrade, host, and header names and
+//! values, each ended by NUL but the last, in latin1; then a small body. `streams/exchange.ts` encodes it. JavaScript's thread only cuts the
 //! batch into records; the runtime's thread reads them.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +14,12 @@ use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
 use sluice_core::{
-    Agent, BodyQueue, CoreError, DispatchHandler, DispatchOptions, HeaderMap, HeaderName, HeaderValue, Method, Origin,
-    RequestBody, RequestController, UploadQueue,
+    Agent, BodyQueue, CoreError, DispatchHandler, DispatchOptions, HeaderList, Method, Origin, RequestBody,
+    RequestController, UploadQueue,
 };
 
 use crate::environment::{Environment, word};
-use crate::handler::{Exchange, JsDispatchHandler};
+use crate::handler::{Exchange, GoAhead, JsDispatchHandler};
 use crate::request_handle::{RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
@@ -38,6 +38,14 @@ const FLAG_BODY_APART: u32 = 1 << 2;
 const FLAG_BODY_STREAM: u32 = 1 << 3;
 /// The streamed body's length is known.
 const FLAG_BODY_LENGTH: u32 = 1 << 4;
+/// Waits for the go-ahead once there is a connection.
+const FLAG_ASK: u32 = 1 << 5;
+const FLAG_CLOSE: u32 = 1 << 6;
+const FLAG_NO_REUSE: u32 = 1 << 7;
+const FLAG_HTTP1: u32 = 1 << 8;
+const FLAG_EXPECT_CONTINUE: u32 = 1 << 9;
+/// An upgrade or CONNECT: what is written by chunks belongs to the tunnel.
+const FLAG_TUNNEL: u32 = 1 << 10;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,6 +60,7 @@ pub struct Submission {
     exchange: Arc<Exchange>,
     record: Bytes,
     body: RequestBody,
+    tunnel: Option<Arc<UploadQueue>>,
 }
 
 struct Running;
@@ -71,9 +80,11 @@ impl Submission {
             exchange,
             record,
             body,
+            tunnel,
         } = self;
         match parse_dispatch_options(&agent, &record, body) {
-            Ok(options) => {
+            Ok(mut options) => {
+                options.tunnel = tunnel;
                 let host = format!("{}:{}", options.origin.host(), options.origin.port());
                 let controller = exchange.controller.clone();
                 agent
@@ -101,10 +112,27 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
         .and_then(Origin::parse)
         .ok_or_else(|| invalid("origin"))?;
     let method = Method::from_bytes(part("method")?).map_err(|_| invalid("request method"))?;
-    let target: String = part("path")?.iter().copied().map(char::from).collect();
+    let target = latin1(part("path")?);
     let mut options = DispatchOptions::new(origin, method, target);
-    options.headers = parse_headers(parts)?;
+    let servername = some(latin1(part("servername")?));
+    options.servername = servername.or_else(|| agent.config().servername.clone());
+    options.upgrade = some(latin1(part("upgrade")?));
+    let host = part("host")?;
+    options.host = some(latin1(host));
+    // The headers are the rest of the text, as core takes them.
+    let end = host.as_ptr_range().end.addr() - text.as_ptr().addr();
+    options.headers = HeaderList::from_text(text.get(end + 1..).unwrap_or_default().to_vec());
     options.body = body;
+    let flags = word(record, 2);
+    options.closes = flags & FLAG_CLOSE != 0;
+    options.is_last = flags & FLAG_NO_REUSE != 0;
+    options.http1_only = flags & FLAG_HTTP1 != 0;
+    options.expects_continue = flags & FLAG_EXPECT_CONTINUE != 0;
+    options.connect_timeout = match word(record, 11) {
+        INHERIT => None,
+        0 => Some(Duration::MAX),
+        milliseconds => Some(Duration::from_millis(milliseconds.into())),
+    };
     let config = agent.config();
     options.headers_timeout = limit(word(record, 6), config.headers_timeout);
     options.body_timeout = limit(word(record, 7), config.body_timeout);
@@ -117,19 +145,12 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
     Ok(options)
 }
 
-fn parse_headers<'a>(mut parts: impl Iterator<Item = &'a [u8]>) -> Result<HeaderMap, CoreError> {
-    let mut headers = HeaderMap::new();
-    while let Some(name) = parts.next() {
-        if name.is_empty() {
-            break;
-        }
-        let parsed = HeaderName::from_bytes(name).map_err(|_| invalid("header key"))?;
-        let value = parts.next().ok_or_else(|| invalid("headers"))?;
-        let value = HeaderValue::from_bytes(value)
-            .map_err(|_| invalid(&format!("{} header", String::from_utf8_lossy(name))))?;
-        headers.append(parsed, value);
-    }
-    Ok(headers)
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn invalid(what: &str) -> CoreError {
@@ -206,8 +227,19 @@ fn prepare(
         gauge: Arc::clone(agent.gauge()),
         controller,
         has_head: AtomicBool::new(false),
+        go_ahead: GoAhead::new(flags & FLAG_ASK != 0),
+        failed: Mutex::default(),
     });
     let mut upload = None;
+    let upload_queue = || {
+        let completions = Arc::clone(&environment.completions);
+        Arc::new(UploadQueue::new(
+            agent.config().upload_window,
+            Arc::clone(agent.gauge()),
+            Box::new(move || completions.upload_ready(id)),
+        ))
+    };
+    let tunnel = (flags & FLAG_TUNNEL != 0).then(upload_queue);
     let body = if let Some(bytes) = apart {
         RequestBody::Bytes(bytes)
     } else if flags & FLAG_BODY_INLINE != 0 {
@@ -215,13 +247,7 @@ fn prepare(
         let end = (start + word(&record, 4) as usize).min(record.len());
         RequestBody::Bytes(record.slice(start..end))
     } else if flags & FLAG_BODY_STREAM != 0 {
-        let completions = Arc::clone(&environment.completions);
-        let on_credit = Box::new(move || completions.upload_ready(id));
-        let queue = Arc::new(UploadQueue::new(
-            agent.config().upload_window,
-            Arc::clone(agent.gauge()),
-            on_credit,
-        ));
+        let queue = upload_queue();
         upload = Some(Arc::clone(&queue));
         let length = u64::from(word(&record, 4)) | u64::from(word(&record, 5)) << 32;
         RequestBody::Stream {
@@ -234,7 +260,7 @@ fn prepare(
     let handle = RequestHandleInstance {
         exchange: Arc::clone(&exchange),
         is_uploading: Cell::new(upload.is_some()),
-        upload,
+        upload: upload.or_else(|| tunnel.clone()),
         awaits: Cell::new(false),
         is_dispatched: flags & FLAG_DISPATCHED != 0,
         is_awaited: Cell::new(false),
@@ -247,6 +273,7 @@ fn prepare(
             exchange,
             record,
             body,
+            tunnel,
         },
         handle,
     )

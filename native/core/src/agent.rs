@@ -20,6 +20,8 @@ use crate::transport::{Engine, EngineKind, Transport, TransportConfig};
 pub struct AgentConfig {
     pub engine: EngineKind,
     pub transport: TransportConfig,
+    /// The name for SNI and for the certificate where a request names none.
+    pub servername: Option<String>,
     /// Bytes one response may hold ahead of its reader.
     pub window: usize,
     /// Bytes taken from an upload's source ahead of the socket.
@@ -36,6 +38,7 @@ impl Default for AgentConfig {
         Self {
             engine: EngineKind::default(),
             transport: TransportConfig::default(),
+            servername: None,
             window: 512 * 1024,
             upload_window: 512 * 1024,
             headers_timeout: Some(Duration::from_secs(300)),
@@ -123,6 +126,7 @@ impl<T: Transport> Agent<T> {
     /// Ends every running request with [`CoreError::ClientDestroyed`] and drops its connection.
     pub fn destroy(&self) {
         self.shared.destroyed.cancel();
+        self.shared.transport.destroy();
     }
 
     pub fn config(&self) -> &AgentConfig {

@@ -74,6 +74,9 @@ pub enum CoreError {
     HttpParser { code: &'static str, detail: String },
     #[error("{0}")]
     System(SystemError),
+    /// Every address of a host failed; Node's `AggregateError`.
+    #[error("")]
+    Connects(Vec<SystemError>),
     #[error("{message}")]
     Tls { code: &'static str, message: String },
     #[error("HTTP/2: \"{message}\"")]
@@ -91,6 +94,15 @@ impl CoreError {
     /// `UND_ERR_*`, a Node system code, an OpenSSL-style code or `HPE_*`.
     pub fn error_code(&self) -> &'static str {
         self.row().1
+    }
+
+    /// The failure of one address, or of all that were tried, in that order.
+    pub fn connects(mut errors: Vec<SystemError>) -> Self {
+        if errors.len() == 1 {
+            Self::System(errors.swap_remove(0))
+        } else {
+            Self::Connects(errors)
+        }
     }
 
     /// The response's status, for the errors that stand for a response.
@@ -131,6 +143,10 @@ impl CoreError {
             Self::BalancedPoolMissingUpstream => ("MissingUpstreamError", "UND_ERR_BPL_MISSING_UPSTREAM"),
             Self::HttpParser { code, .. } => ("HTTPParserError", code),
             Self::System(system) => ("Error", system.code),
+            Self::Connects(systems) => (
+                "AggregateError",
+                systems.first().map_or("UNKNOWN", |system| system.code),
+            ),
             Self::Tls { code, .. } => ("Error", code),
             Self::Http2 { code, .. } => ("Error", code),
             Self::Internal(_) => ("Error", "SLUICE_ERR_INTERNAL"),

@@ -2,13 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
@@ -19,9 +19,9 @@ use crate::error::CoreError;
 use crate::handler::DispatchHandler;
 use crate::pause::PauseState;
 use crate::request::{DispatchOptions, RequestBody};
-use crate::response::ResponseStart;
-use crate::transport::{ConnectionSlot, Transport, WireRequest};
-use crate::upload::{UploadBody, UploadProgress};
+use crate::transport::{ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse};
+use crate::tunnel::{TunnelSource, run_tunnel};
+use crate::upload::{UploadBody, UploadProgress, UploadQueue};
 
 /// A body of known length up to this goes to the handler with its head, if it is there already.
 const COMPLETE_BODY: u64 = 16 * 1024;
@@ -45,24 +45,57 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     mut handler: H,
 ) {
     let total = options.timeout;
-    frame_request(&mut options);
+    let tunnel = options.tunnel.take();
+    let framing = framing(&options);
     // Made here, so that a request that never runs closes its upload too.
     let (body, progress) = UploadBody::new(std::mem::take(&mut options.body));
-    let connection = ConnectionSlot::default();
+    let slot = ConnectionSlot::default();
     let outcome = {
-        let request = (body, progress.as_ref(), &connection);
-        let run = AssertUnwindSafe(run(transport, options, request, controller, &mut handler)).catch_unwind();
+        let request = Outgoing {
+            options,
+            framing,
+            body,
+            progress: &progress,
+            slot: &slot,
+            is_tunnel: tunnel.is_some(),
+        };
+        let run = AssertUnwindSafe(run(transport, request, controller, &mut handler)).catch_unwind();
         tokio::select! {
             biased;
-            () = aborted(controller, &connection) => Err(CoreError::RequestAborted),
-            () = was_destroyed(destroyed, &connection) => Err(CoreError::ClientDestroyed),
+            () = aborted(controller, &slot) => Err(CoreError::RequestAborted),
+            () = was_destroyed(destroyed, &slot) => Err(CoreError::ClientDestroyed),
             () = elapsed(total) => Err(CoreError::TotalTimeout { timeout_ms: total.unwrap_or_default().as_millis() }),
             outcome = run => outcome.unwrap_or_else(|panic| Err(CoreError::Internal(panic_text(panic.as_ref())))),
         }
     };
+    let outcome = match (outcome, tunnel) {
+        // No longer a request: neither its limits nor its agent's end concern it.
+        (Ok(Some(source)), Some(tunnel)) => tunnel_through(source, &tunnel, controller, &mut handler).await,
+        (Ok(_), _) => Ok(()),
+        (Err(error), _) => Err(error),
+    };
     if let Err(error) = outcome {
         handler.on_response_error(error).await;
     }
+}
+
+async fn tunnel_through<B, H>(
+    source: TunnelSource<B>,
+    tunnel: &Arc<UploadQueue>,
+    controller: &RequestController,
+    handler: &mut H,
+) -> Result<(), CoreError>
+where
+    B: Body<Data = Bytes, Error = CoreError> + Send + Unpin,
+    H: DispatchHandler,
+{
+    let outcome = tokio::select! {
+        biased;
+        () = controller.aborted() => Err(CoreError::RequestAborted),
+        outcome = run_tunnel(source, tunnel, controller, handler) => outcome,
+    };
+    tunnel.close();
+    outcome
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -72,16 +105,16 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// An engine whose pool has the connection back already would keep it.
-async fn aborted(controller: &RequestController, connection: &ConnectionSlot) {
+async fn aborted(controller: &RequestController, slot: &ConnectionSlot) {
     controller.aborted().await;
     if !controller.spares_connection() {
-        connection.close();
+        slot.close();
     }
 }
 
-async fn was_destroyed(destroyed: &CancellationToken, connection: &ConnectionSlot) {
+async fn was_destroyed(destroyed: &CancellationToken, slot: &ConnectionSlot) {
     destroyed.cancelled().await;
-    connection.close();
+    slot.close();
 }
 
 async fn elapsed(limit: Option<Duration>) {
@@ -91,59 +124,104 @@ async fn elapsed(limit: Option<Duration>) {
     }
 }
 
-/// Says what hyper would leave out: that a payload is empty where one is expected, and that a method which usually has
-/// none brings one of unknown length, which hyper would drop without a word. HTTP/2 sheds the latter.
-fn frame_request(options: &mut DispatchOptions) {
+/// How the body ends: an empty one says so where a payload is expected (RFC 9110 §8.6).
+fn framing(options: &DispatchOptions) -> Framing {
+    let empty = if EXPECTS_PAYLOAD.contains(&options.method.as_str()) {
+        Framing::Length(0)
+    } else {
+        Framing::None
+    };
     match &options.body {
-        RequestBody::Empty if EXPECTS_PAYLOAD.contains(&options.method.as_str()) => {
-            options
-                .headers
-                .entry(CONTENT_LENGTH)
-                .or_insert(HeaderValue::from_static("0"));
-        }
-        RequestBody::Stream { length: None, .. } if matches!(options.method, Method::GET | Method::HEAD) => {
-            options
-                .headers
-                .entry(TRANSFER_ENCODING)
-                .or_insert(HeaderValue::from_static("chunked"));
-        }
-        _ => {}
+        RequestBody::Empty => empty,
+        RequestBody::Bytes(bytes) if bytes.is_empty() => empty,
+        RequestBody::Bytes(bytes) => Framing::Length(bytes.len() as u64),
+        RequestBody::Stream { length: Some(0), .. } => empty,
+        RequestBody::Stream {
+            length: Some(length), ..
+        } => Framing::Length(*length),
+        RequestBody::Stream { length: None, .. } => Framing::Chunked,
     }
 }
 
+/// What `run` takes of a request.
+struct Outgoing<'a> {
+    options: DispatchOptions,
+    framing: Framing,
+    body: Option<UploadBody>,
+    progress: &'a UploadProgress,
+    slot: &'a ConnectionSlot,
+    is_tunnel: bool,
+}
+
+type LeaseBody<T> = <<T as Transport>::Lease as TransportLease>::Body;
+
+/// Returns what is left when the connection has become a tunnel.
 async fn run<T: Transport, H: DispatchHandler>(
     transport: &T,
-    options: DispatchOptions,
-    (body, progress, connection): (Option<UploadBody>, &UploadProgress, &ConnectionSlot),
+    outgoing: Outgoing<'_>,
     controller: &RequestController,
     handler: &mut H,
-) -> Result<(), CoreError> {
-    let DispatchOptions {
-        origin,
-        method,
-        target,
-        headers,
-        headers_timeout,
-        body_timeout,
-        ..
-    } = options;
+) -> Result<Option<TunnelSource<LeaseBody<T>>>, CoreError> {
+    let Outgoing {
+        options,
+        framing,
+        body,
+        progress,
+        slot,
+        is_tunnel,
+    } = outgoing;
+    let body_timeout = options.body_timeout;
     let upload = StopUpload(progress);
-    let response = tokio::select! {
-        biased;
-        response = transport.send(WireRequest { origin, method, target, headers, body, connection: connection.clone() }) => response?,
-        () = silent_server(progress, headers_timeout) => return Err(CoreError::HeadersTimeout),
+    let route = Route {
+        origin: options.origin,
+        servername: options.servername,
+        http1_only: options.http1_only,
+        connect_timeout: options.connect_timeout,
     };
-    let (mut parts, mut body) = response.into_parts();
-    if header_bytes(&parts.headers) >= options.max_header_size {
+    let lease = transport.checkout(route).await?;
+    handler.on_connection(lease.info()).await;
+    let asks_upgrade = options.upgrade.is_some();
+    let is_connect = options.method == Method::CONNECT;
+    let request = WireRequest {
+        method: options.method,
+        target: options.target,
+        host: options.host,
+        headers: options.headers,
+        framing,
+        body,
+        closes: options.closes,
+        is_last: options.is_last,
+        upgrade: options.upgrade,
+        expects_continue: options.expects_continue,
+        slot: slot.clone(),
+    };
+    let response = {
+        let mut on_informational = |start| handler.on_informational(start);
+        tokio::select! {
+            biased;
+            response = lease.send(request, &mut on_informational) => response?,
+            () = silent_server(progress, options.headers_timeout) => return Err(CoreError::HeadersTimeout),
+        }
+    };
+    let WireResponse {
+        mut start,
+        mut body,
+        upgrade,
+    } = response;
+    if start.headers.size() >= options.max_header_size {
         return Err(CoreError::HeadersOverflow);
     }
-    let start = ResponseStart {
-        status: parts.status.as_u16(),
-        reason: reason_phrase(&mut parts),
-        headers: parts.headers,
-        version: parts.version,
-        content_length: body.size_hint().exact(),
-    };
+    if start.status == 101 && !asks_upgrade {
+        return Err(CoreError::Socket("bad upgrade".into()));
+    }
+    if is_tunnel && (is_connect || start.status == 101) {
+        handler.on_upgrade(start).await;
+        return Ok(Some(match upgrade {
+            Some(upgrade) => TunnelSource::Upgraded(upgrade),
+            None => TunnelSource::Refused(body),
+        }));
+    }
+    start.content_length = body.size_hint().exact();
 
     let mut size = SizeLimit {
         left: options.max_response_size,
@@ -154,7 +232,7 @@ async fn run<T: Transport, H: DispatchHandler>(
     if counted.is_ok() && matches!(prefetched.end, Some(Ok(()))) {
         handler.on_response_complete(start, prefetched.data, trailers).await;
         drop(upload);
-        return Ok(());
+        return Ok(None);
     }
     handler.on_response_start(start).await;
     counted?;
@@ -186,7 +264,7 @@ async fn run<T: Transport, H: DispatchHandler>(
                 // The end waits behind a pause as the data does.
                 controller.pause_state().wait_if_paused().await;
                 handler.on_response_end(trailers).await;
-                return Ok(());
+                return Ok(None);
             }
         }
     }
@@ -237,24 +315,6 @@ impl SizeLimit {
                 .ok_or(CoreError::ResponseExceededMaxSize)?;
         }
         Ok(())
-    }
-}
-
-fn header_bytes(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum()
-}
-
-/// hyper keeps the phrase only where it differs from the canonical one.
-fn reason_phrase(parts: &mut http::response::Parts) -> Bytes {
-    if parts.version >= http::Version::HTTP_2 {
-        return Bytes::new();
-    }
-    match parts.extensions.remove::<hyper::ext::ReasonPhrase>() {
-        Some(phrase) => phrase.into(),
-        None => Bytes::from_static(parts.status.canonical_reason().unwrap_or_default().as_bytes()),
     }
 }
 

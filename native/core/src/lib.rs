@@ -7,12 +7,14 @@
 
 mod agent;
 mod body_queue;
+mod connection;
 mod controller;
 mod credit;
 mod error;
 mod execute;
 mod file_sink;
 mod handler;
+mod header_list;
 mod origin;
 mod pause;
 mod request;
@@ -20,16 +22,19 @@ mod resolve;
 mod response;
 mod tls;
 pub mod transport;
+mod tunnel;
 mod upload;
 
 pub use agent::{Agent, AgentConfig};
 pub use body_queue::{BodyEnd, BodyQueue, ReadState};
+pub use connection::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, ConnectionObserver};
 pub use controller::RequestController;
 pub use credit::{ByteCredit, ByteGauge};
 pub use error::{CoreError, DispatchError, SystemError};
 pub use execute::execute_request;
 pub use file_sink::{PipeEnd, pipe_to_file};
 pub use handler::DispatchHandler;
+pub use header_list::HeaderList;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method};
 pub use origin::Origin;
 pub use pause::{PauseReason, PauseState};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 
+use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::upload::UploadQueue;
 
@@ -14,10 +15,29 @@ use crate::upload::UploadQueue;
 pub struct DispatchOptions {
     pub origin: Origin,
     pub method: Method,
-    /// Path and query, starting with a slash.
+    /// Sent verbatim; each character stands for one byte. `host:port` for CONNECT.
     pub target: String,
-    pub headers: HeaderMap,
+    /// Without `host`, `connection`, `upgrade`, `content-length` and `transfer-encoding`, which follow from the rest.
+    pub headers: HeaderList,
+    /// The `host` header; the origin's authority by default.
+    pub host: Option<String>,
     pub body: RequestBody,
+    /// Sends `connection: close` and does not use the connection again.
+    pub closes: bool,
+    /// Does not use the connection again.
+    pub is_last: bool,
+    /// The protocol to switch to; `tunnel` is then the socket's other direction.
+    pub upgrade: Option<String>,
+    /// For an upgrade or CONNECT: what is written to the tunnel.
+    pub tunnel: Option<Arc<UploadQueue>>,
+    /// A 100 response is no error.
+    pub expects_continue: bool,
+    /// The name for SNI and for the certificate; the origin's host by default.
+    pub servername: Option<String>,
+    /// Never HTTP/2; such requests have connections of their own.
+    pub http1_only: bool,
+    /// DNS, TCP and TLS together; `None` is the agent's, `Duration::MAX` no limit.
+    pub connect_timeout: Option<Duration>,
     /// Silence allowed between the end of the upload and the head; `None` is no limit.
     pub headers_timeout: Option<Duration>,
     /// Silence of the server allowed between two frames; `None` is no limit. Does not run while paused.
@@ -36,8 +56,17 @@ impl DispatchOptions {
             origin,
             method,
             target: target.into(),
-            headers: HeaderMap::new(),
+            headers: HeaderList::new(),
+            host: None,
             body: RequestBody::Empty,
+            closes: false,
+            is_last: false,
+            upgrade: None,
+            tunnel: None,
+            expects_continue: false,
+            servername: None,
+            http1_only: false,
+            connect_timeout: None,
             headers_timeout: Some(Duration::from_secs(300)),
             body_timeout: Some(Duration::from_secs(300)),
             timeout: None,

@@ -130,6 +130,11 @@ impl UploadQueue {
         Poll::Pending
     }
 
+    /// The next chunk; `None` at the end. Cancel safe.
+    pub async fn next(&self) -> Option<Result<Bytes, UploadError>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
     fn is_drained(&self) -> bool {
         let state = self.lock();
         state.frames.is_empty() && state.end == Some(Ok(()))

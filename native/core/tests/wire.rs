@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use sluice_core::transport::{EngineKind, TransportConfig};
+use sluice_core::transport::{EngineKind, KeepAlive, TransportConfig};
 use sluice_core::{Agent, AgentConfig, DispatchOptions, Method};
 use support::raw_server::RawServer;
 use support::{get, recorder};
@@ -16,7 +16,10 @@ fn wire_agent() -> Agent {
         engine: EngineKind::Wire,
         transport: TransportConfig {
             // An idle connection that closes by itself would pass for a dropped one.
-            keep_alive_timeout: Some(Duration::from_secs(3600)),
+            keep_alive: KeepAlive {
+                timeout: Some(Duration::from_secs(3600)),
+                ..KeepAlive::default()
+            },
             ..TransportConfig::default()
         },
         ..AgentConfig::default()
@@ -28,13 +31,25 @@ fn wire_agent() -> Agent {
 async fn a_target_reaches_the_server_byte_for_byte_and_no_header_is_added() {
     let server = RawServer::bind();
     let agent = wire_agent();
-    for target in ["/a/../b", "/%2e%2e/x", "//double//", "/a\\b|c", "/?q='"] {
+    for target in [
+        "/a/../b",
+        "/%2e%2e/x",
+        "//double//",
+        "/a\\b|c",
+        "/?q='",
+        "/<^`>",
+        "*",
+        "http://other.test/x",
+    ] {
         let (handler, mut events) = recorder();
         agent.dispatch(DispatchOptions::new(server.origin(), Method::GET, target), handler);
         let (mut connection, head) = server.request().await;
         assert_eq!(
             head.text,
-            format!("GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", server.port()),
+            format!(
+                "GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: keep-alive\r\n\r\n",
+                server.port()
+            ),
         );
         connection
             .send("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")

@@ -1,15 +1,18 @@
 //! The engine an agent was asked for.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::reqwest::{ReqwestBody, ReqwestTransport};
-use super::wire::{WireBody, WireTransport};
-use super::{Transport, TransportConfig, WireRequest};
+use super::reqwest::{ReqwestBody, ReqwestLease, ReqwestTransport};
+use super::wire::{WireBody, WireLease, WireTransport};
+use super::{Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
+use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
+use crate::response::ResponseStart;
 
 /// Which engine speaks HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,12 +41,48 @@ impl Engine {
 }
 
 impl Transport for Engine {
+    type Lease = EngineLease;
+
+    async fn checkout(&self, route: Route) -> Result<EngineLease, CoreError> {
+        match self {
+            Self::Reqwest(engine) => Ok(EngineLease::Reqwest(engine.checkout(route).await?)),
+            Self::Wire(engine) => Ok(EngineLease::Wire(engine.checkout(route).await?)),
+        }
+    }
+
+    fn destroy(&self) {
+        match self {
+            Self::Reqwest(engine) => engine.destroy(),
+            Self::Wire(engine) => engine.destroy(),
+        }
+    }
+}
+
+/// A connection of either engine.
+#[derive(Debug)]
+pub enum EngineLease {
+    Reqwest(ReqwestLease),
+    Wire(WireLease),
+}
+
+impl TransportLease for EngineLease {
     type Body = EngineBody;
 
-    async fn send(&self, request: WireRequest) -> Result<http::Response<EngineBody>, CoreError> {
+    fn info(&self) -> Option<&Arc<ConnectionInfo>> {
         match self {
-            Self::Reqwest(engine) => Ok(engine.send(request).await?.map(EngineBody::Reqwest)),
-            Self::Wire(engine) => Ok(engine.send(request).await?.map(EngineBody::Wire)),
+            Self::Reqwest(lease) => lease.info(),
+            Self::Wire(lease) => lease.info(),
+        }
+    }
+
+    async fn send(
+        self,
+        request: WireRequest,
+        on_informational: &mut (dyn FnMut(ResponseStart) + Send),
+    ) -> Result<WireResponse<EngineBody>, CoreError> {
+        match self {
+            Self::Reqwest(lease) => Ok(lease.send(request, on_informational).await?.map(EngineBody::Reqwest)),
+            Self::Wire(lease) => Ok(lease.send(request, on_informational).await?.map(EngineBody::Wire)),
         }
     }
 }

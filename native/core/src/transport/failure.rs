@@ -2,12 +2,11 @@
 
 use std::error::Error;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::connector::ConnectFailed;
 use crate::error::{CoreError, SystemError};
 use crate::origin::Origin;
 use crate::resolve::ResolveError;
@@ -39,9 +38,6 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
                 UploadError::LengthMismatch => CoreError::RequestContentLengthMismatch,
                 UploadError::Source | UploadError::ResponseEnded => CoreError::RequestAborted,
             };
-        }
-        if let Some(connect) = cause.downcast_ref::<ConnectFailed>() {
-            return connect.0.clone();
         }
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
             return CoreError::System(resolve.0.clone());
@@ -119,8 +115,21 @@ fn reset() -> CoreError {
     })
 }
 
-fn system(errno: i32, kind: io::ErrorKind, phase: Phase, peer: &Peer<'_>) -> Option<CoreError> {
-    let code = match kind {
+/// A failed call of the operating system, as libuv reports it.
+pub fn system_error(error: &io::Error, syscall: &'static str, address: Option<SocketAddr>) -> SystemError {
+    let errno = error.raw_os_error().unwrap_or(0);
+    SystemError {
+        code: code_of(errno, error.kind()).unwrap_or("UNKNOWN"),
+        errno: -errno,
+        syscall,
+        address: address.map(|address| address.ip().to_string()),
+        port: address.map(|address| address.port()).filter(|port| *port > 0),
+        hostname: None,
+    }
+}
+
+fn code_of(errno: i32, kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
         io::ErrorKind::ConnectionRefused => "ECONNREFUSED",
         io::ErrorKind::ConnectionReset => "ECONNRESET",
         io::ErrorKind::ConnectionAborted => "ECONNABORTED",
@@ -133,14 +142,20 @@ fn system(errno: i32, kind: io::ErrorKind, phase: Phase, peer: &Peer<'_>) -> Opt
         io::ErrorKind::BrokenPipe => "EPIPE",
         io::ErrorKind::PermissionDenied => "EACCES",
         io::ErrorKind::NotConnected => "ENOTCONN",
+        io::ErrorKind::NotFound => "ENOENT",
         _ => match errno {
             24 => "EMFILE",
             23 => "ENFILE",
             105 => "ENOBUFS",
             112 => "EHOSTDOWN",
+            22 => "EINVAL",
             _ => return None,
         },
-    };
+    })
+}
+
+fn system(errno: i32, kind: io::ErrorKind, phase: Phase, peer: &Peer<'_>) -> Option<CoreError> {
+    let code = code_of(errno, kind)?;
     let connect = phase == Phase::Connect;
     let syscall = if connect {
         "connect"

@@ -1,38 +1,89 @@
 //! The seam between sluice's own logic and the engine that speaks HTTP.
 
 mod body;
-mod connection;
-mod connector;
 mod engine;
 mod failure;
 mod reqwest;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 
-pub use self::connection::ConnectionSlot;
 pub use self::engine::{Engine, EngineKind};
+pub(crate) use self::failure::system_error;
 pub use self::reqwest::ReqwestTransport;
-pub use self::wire::WireTransport;
+pub use self::wire::{ConnectionSlot, KeepAlive, SocketOptions, WireTransport};
+use crate::connection::{ConnectionInfo, ConnectionObserver};
 use crate::error::CoreError;
+use crate::header_list::HeaderList;
 use crate::origin::Origin;
+use crate::response::ResponseStart;
 use crate::tls::TlsOptions;
 use crate::upload::UploadBody;
+
+/// Where a request goes. Requests of one route share connections.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub origin: Origin,
+    /// The name for SNI and for the certificate; the origin's host by default.
+    pub servername: Option<String>,
+    pub http1_only: bool,
+    /// `None` is the agent's, `Duration::MAX` no limit.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// How the end of a request body is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    None,
+    Length(u64),
+    Chunked,
+}
 
 /// One request as an engine takes it.
 #[derive(Debug)]
 pub struct WireRequest {
-    pub origin: Origin,
     pub method: Method,
-    /// Path and query.
+    /// Each character stands for one byte.
     pub target: String,
-    pub headers: HeaderMap,
+    /// The origin's authority by default.
+    pub host: Option<String>,
+    /// Without the fields that follow from the rest.
+    pub headers: HeaderList,
+    pub framing: Framing,
     pub body: Option<UploadBody>,
+    /// Sends `connection: close`.
+    pub closes: bool,
+    /// Does not use the connection again.
+    pub is_last: bool,
+    pub upgrade: Option<String>,
+    /// A 100 response is awaited.
+    pub expects_continue: bool,
     /// Where an engine that can leaves the connection it took.
-    pub connection: ConnectionSlot,
+    pub slot: ConnectionSlot,
+}
+
+/// The head of a response, with a body that reads the socket only when polled.
+#[derive(Debug)]
+pub struct WireResponse<B> {
+    pub start: ResponseStart,
+    pub body: B,
+    /// The connection is no longer HTTP's.
+    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl<B> WireResponse<B> {
+    fn map<C>(self, wrap: impl FnOnce(B) -> C) -> WireResponse<C> {
+        WireResponse {
+            start: self.start,
+            body: wrap(self.body),
+            upgrade: self.upgrade,
+        }
+    }
 }
 
 /// What an engine is built from.
@@ -40,11 +91,12 @@ pub struct WireRequest {
 pub struct TransportConfig {
     /// DNS, TCP and TLS together; `None` is no limit.
     pub connect_timeout: Option<Duration>,
-    /// How long an idle connection is kept; `None` keeps none.
-    pub keep_alive_timeout: Option<Duration>,
+    pub keep_alive: KeepAlive,
     pub tls: TlsOptions,
     /// Offers HTTP/2 by ALPN on TLS connections.
     pub allow_http2: bool,
+    /// Names it before HTTP/1.1; undici does not.
+    pub prefer_http2: bool,
     /// HTTP/2 without TLS or negotiation.
     pub http2_prior_knowledge: bool,
     /// Bytes that one HTTP/2 stream may send ahead.
@@ -52,16 +104,25 @@ pub struct TransportConfig {
     /// Bytes that all streams of a connection may send ahead: far above one stream's, or a few unread responses
     /// stall every other.
     pub http2_connection_window: u32,
-    pub local_address: Option<std::net::IpAddr>,
+    /// Requests at once on one HTTP/2 connection.
+    pub http2_max_streams: usize,
+    pub http2_ping_interval: Option<Duration>,
+    pub socket: SocketOptions,
+    /// Per origin; `None` is no limit. Engine wire only, as what follows.
+    pub connections: Option<usize>,
+    pub max_requests_per_connection: Option<u64>,
+    pub connection_ttl: Option<Duration>,
+    pub observer: Option<Arc<dyn ConnectionObserver>>,
 }
 
 impl TransportConfig {
     /// What a TLS handshake offers.
-    fn alpn(&self) -> &'static [&'static [u8]] {
+    fn alpn(&self) -> Vec<&'static [u8]> {
         match (self.http2_prior_knowledge, self.allow_http2) {
-            (true, _) => &[b"h2"],
-            (false, true) => &[b"h2", b"http/1.1"],
-            (false, false) => &[b"http/1.1"],
+            (true, _) => vec![b"h2"],
+            (false, true) if self.prefer_http2 => vec![b"h2", b"http/1.1"],
+            (false, true) => vec![b"http/1.1", b"h2"],
+            (false, false) => vec![b"http/1.1"],
         }
     }
 }
@@ -70,23 +131,47 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             connect_timeout: Some(Duration::from_secs(10)),
-            keep_alive_timeout: Some(Duration::from_secs(4)),
+            keep_alive: KeepAlive::default(),
             tls: TlsOptions::default(),
             allow_http2: true,
+            prefer_http2: true,
             http2_prior_knowledge: false,
             http2_stream_window: 512 * 1024,
             http2_connection_window: 64 * 1024 * 1024,
-            local_address: None,
+            http2_max_streams: 100,
+            http2_ping_interval: None,
+            socket: SocketOptions::default(),
+            connections: None,
+            max_requests_per_connection: None,
+            connection_ttl: None,
+            observer: None,
         }
     }
 }
 
-/// An engine: sends one request and gives back the head, with a body that reads the socket only when polled.
-///
-/// Dropping the future or the body drops the connection (HTTP/2: resets the stream), but for a body whose rest is
-/// already buffered whole, whose connection an engine may keep.
+/// An engine: gives connections.
 pub trait Transport: Send + Sync + 'static {
+    type Lease: TransportLease;
+
+    /// A connection that can take a request now. An engine that keeps its connections to itself gives one at once.
+    fn checkout(&self, route: Route) -> impl Future<Output = Result<Self::Lease, CoreError>> + Send;
+
+    /// Closes every connection.
+    fn destroy(&self) {}
+}
+
+/// A connection for one request. Dropped unused it goes back.
+pub trait TransportLease: Send {
     type Body: http_body::Body<Data = Bytes, Error = CoreError> + Send + Unpin;
 
-    fn send(&self, request: WireRequest) -> impl Future<Output = Result<http::Response<Self::Body>, CoreError>> + Send;
+    /// `None` where the engine does not say.
+    fn info(&self) -> Option<&Arc<ConnectionInfo>>;
+
+    /// Sends one request and gives back the head. Dropping the future or the body drops the connection (HTTP/2: resets
+    /// the stream), but for a body whose rest is already buffered whole, whose connection an engine may keep.
+    fn send(
+        self,
+        request: WireRequest,
+        on_informational: &mut (dyn FnMut(ResponseStart) + Send),
+    ) -> impl Future<Output = Result<WireResponse<Self::Body>, CoreError>> + Send;
 }

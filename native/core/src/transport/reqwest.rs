@@ -1,16 +1,22 @@
 //! The engine on reqwest.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::body::ResponseBody;
 use super::failure::{Peer, Phase, classify, connect_timeout};
-use super::{Transport, TransportConfig, WireRequest};
+use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
+use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
+use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::resolve::Resolver;
+use crate::response::ResponseStart;
 use crate::tls::client_config;
 
 /// reqwest with everything off that a dispatcher must not do: redirects, decoding, cookies, referer, retries, proxies
@@ -22,6 +28,7 @@ pub struct ReqwestTransport {
     plain: reqwest::Client,
     /// Made at the first HTTPS request: loading the platform's roots takes milliseconds.
     secure: OnceLock<Result<reqwest::Client, CoreError>>,
+    secure_http1: OnceLock<Result<reqwest::Client, CoreError>>,
 }
 
 impl ReqwestTransport {
@@ -35,35 +42,31 @@ impl ReqwestTransport {
             resolver,
             plain,
             secure: OnceLock::new(),
+            secure_http1: OnceLock::new(),
         })
     }
 
-    fn client(&self, origin: &Origin) -> Result<&reqwest::Client, CoreError> {
-        if !origin.is_https() {
+    fn client(&self, route: &Route) -> Result<&reqwest::Client, CoreError> {
+        if !route.origin.is_https() {
             return Ok(&self.plain);
         }
-        let made = self.secure.get_or_init(|| {
-            build(
-                &self.config,
-                &self.resolver,
-                client_config(&self.config.tls, self.config.alpn())?,
-            )
+        let is_http1 = route.http1_only || !self.config.allow_http2;
+        let slot = if is_http1 { &self.secure_http1 } else { &self.secure };
+        let made = slot.get_or_init(|| {
+            let config = TransportConfig {
+                allow_http2: !is_http1,
+                http2_prior_knowledge: self.config.http2_prior_knowledge && !is_http1,
+                ..self.config.clone()
+            };
+            build(&config, &self.resolver, client_config(&config.tls, &config.alpn())?)
         });
         made.as_ref().map_err(Clone::clone)
-    }
-
-    fn peer<'a>(&self, origin: &'a Origin) -> Peer<'a> {
-        Peer {
-            origin,
-            address: self.resolver.last_address(origin.host()),
-            connect_timeout: self.config.connect_timeout,
-        }
     }
 }
 
 /// The client for `http:` origins never speaks TLS; an empty root store costs nothing to build.
 fn unused_tls() -> Result<rustls::ClientConfig, CoreError> {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| CoreError::InvalidArgument(error.to_string()))?;
@@ -89,7 +92,7 @@ fn build(
         .tcp_user_timeout(None::<Duration>)
         .http2_initial_stream_window_size(config.http2_stream_window)
         .http2_initial_connection_window_size(config.http2_connection_window);
-    builder = match config.keep_alive_timeout {
+    builder = match config.keep_alive.timeout {
         Some(timeout) => builder.pool_idle_timeout(timeout),
         None => builder.pool_max_idle_per_host(0),
     };
@@ -101,7 +104,7 @@ fn build(
     } else if !config.allow_http2 {
         builder = builder.http1_only();
     }
-    if let Some(address) = config.local_address {
+    if let Some(address) = config.socket.local_address {
         builder = builder.local_address(address);
     }
     builder
@@ -113,31 +116,75 @@ fn build(
 pub type ReqwestBody = ResponseBody<reqwest::Body>;
 
 impl Transport for ReqwestTransport {
+    type Lease = ReqwestLease;
+
+    async fn checkout(&self, route: Route) -> Result<ReqwestLease, CoreError> {
+        Ok(ReqwestLease {
+            client: self.client(&route)?.clone(),
+            origin: route.origin,
+            resolver: self.resolver.clone(),
+            connect_timeout: self.config.connect_timeout,
+        })
+    }
+}
+
+/// reqwest takes a connection of its own choice when the request is sent.
+#[derive(Debug)]
+pub struct ReqwestLease {
+    client: reqwest::Client,
+    origin: Origin,
+    resolver: Resolver,
+    connect_timeout: Option<Duration>,
+}
+
+impl ReqwestLease {
+    fn peer(&self) -> Peer<'_> {
+        Peer {
+            origin: &self.origin,
+            address: self.resolver.last_address(self.origin.host()),
+            connect_timeout: self.connect_timeout,
+        }
+    }
+}
+
+impl TransportLease for ReqwestLease {
     type Body = ReqwestBody;
 
-    async fn send(&self, request: WireRequest) -> Result<http::Response<ReqwestBody>, CoreError> {
-        let WireRequest {
-            origin,
-            method,
-            target,
-            headers,
-            body,
-            ..
-        } = request;
-        let url = format!("{}{target}", origin.as_str());
+    fn info(&self) -> Option<&Arc<ConnectionInfo>> {
+        None
+    }
+
+    async fn send(
+        self,
+        request: WireRequest,
+        _: &mut (dyn FnMut(ResponseStart) + Send),
+    ) -> Result<WireResponse<ReqwestBody>, CoreError> {
+        let url = format!("{}{}", self.origin.as_str(), request.target);
         let url = reqwest::Url::parse(&url)
             .map_err(|error| CoreError::InvalidArgument(format!("invalid url {url}: {error}")))?;
-        let mut wire = reqwest::Request::new(method, url);
+        let headers = headers(&request)?;
+        let mut wire = reqwest::Request::new(request.method, url);
         *wire.headers_mut() = headers;
-        *wire.body_mut() = body.map(reqwest::Body::wrap);
-        match self.client(&origin)?.execute(wire).await {
+        *wire.body_mut() = request.body.map(reqwest::Body::wrap);
+        match self.client.execute(wire).await {
             Ok(response) => {
-                let response = http::Response::<reqwest::Body>::from(response);
-                let address = self.resolver.last_address(origin.host());
-                Ok(response.map(|inner| ResponseBody::new(inner, origin, address)))
+                let mut response = http::Response::<reqwest::Body>::from(response);
+                let start = ResponseStart {
+                    status: response.status().as_u16(),
+                    reason: reason_phrase(&mut response),
+                    headers: HeaderList::from(response.headers()),
+                    version: response.version(),
+                    content_length: None,
+                };
+                let address = self.resolver.last_address(self.origin.host());
+                Ok(WireResponse {
+                    start,
+                    body: ResponseBody::new(response.into_body(), self.origin, address),
+                    upgrade: None,
+                })
             }
             Err(error) => {
-                let peer = self.peer(&origin);
+                let peer = self.peer();
                 if error.is_connect() && error.is_timeout() {
                     return Err(connect_timeout(&peer));
                 }
@@ -149,6 +196,40 @@ impl Transport for ReqwestTransport {
                 Err(classify(&error, phase, &peer))
             }
         }
+    }
+}
+
+/// HTTP/2 sheds what is HTTP/1.1's.
+fn headers(request: &WireRequest) -> Result<HeaderMap, CoreError> {
+    let mut headers = request.headers.to_map()?;
+    if let Some(host) = &request.host {
+        let host = HeaderValue::from_str(host).map_err(|_| CoreError::InvalidArgument("invalid host header".into()))?;
+        headers.insert(HOST, host);
+    }
+    if request.closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    match request.framing {
+        // hyper drops a body of unknown length from these methods unless its framing is named.
+        Framing::Chunked if matches!(request.method, Method::GET | Method::HEAD) => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Framing::None | Framing::Chunked => {}
+        Framing::Length(length) => {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+    }
+    Ok(headers)
+}
+
+/// hyper keeps the phrase only where it differs from the canonical one.
+fn reason_phrase(response: &mut http::Response<reqwest::Body>) -> Bytes {
+    if response.version() >= http::Version::HTTP_2 {
+        return Bytes::new();
+    }
+    match response.extensions_mut().remove::<hyper::ext::ReasonPhrase>() {
+        Some(phrase) => phrase.into(),
+        None => Bytes::from_static(response.status().canonical_reason().unwrap_or_default().as_bytes()),
     }
 }
 

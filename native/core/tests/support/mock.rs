@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use sluice_core::transport::{Transport, WireRequest};
-use sluice_core::{Agent, AgentConfig, CoreError, DispatchOptions, HeaderMap, Method, Origin};
+use sluice_core::transport::{Route, Transport, TransportLease, WireRequest, WireResponse};
+use sluice_core::{
+    Agent, AgentConfig, ConnectionInfo, CoreError, DispatchOptions, HeaderList, HeaderMap, Method, Origin,
+    ResponseStart,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-type Head = Result<http::Response<MockBody>, CoreError>;
+type Head = Result<WireResponse<MockBody>, CoreError>;
 
 /// Gives every request to the test, which answers when it likes.
 #[derive(Debug)]
@@ -76,10 +79,7 @@ impl MockRequest {
             frames: receiver,
             polls,
         };
-        assert!(
-            self.head.send(Ok(http::Response::new(body))).is_ok(),
-            "the client has gone"
-        );
+        assert!(self.head.send(Ok(response(body))).is_ok(), "the client has gone");
         server
     }
 
@@ -113,10 +113,43 @@ impl MockServer {
     }
 }
 
+fn response(body: MockBody) -> WireResponse<MockBody> {
+    WireResponse {
+        start: ResponseStart {
+            status: 200,
+            reason: Bytes::new(),
+            headers: HeaderList::new(),
+            version: http::Version::HTTP_11,
+            content_length: None,
+        },
+        body,
+        upgrade: None,
+    }
+}
+
 impl Transport for MockTransport {
+    type Lease = MockLease;
+
+    async fn checkout(&self, _: Route) -> Result<MockLease, CoreError> {
+        Ok(MockLease {
+            requests: self.requests.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+pub struct MockLease {
+    requests: mpsc::UnboundedSender<MockRequest>,
+}
+
+impl TransportLease for MockLease {
     type Body = MockBody;
 
-    async fn send(&self, wire: WireRequest) -> Head {
+    fn info(&self) -> Option<&Arc<ConnectionInfo>> {
+        None
+    }
+
+    async fn send(self, wire: WireRequest, _: &mut (dyn FnMut(ResponseStart) + Send)) -> Head {
         let (head, answer) = oneshot::channel();
         let _ = self.requests.send(MockRequest { wire, head });
         answer.await.expect("the test answers or holds the request")

@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod mock;
+pub mod observer;
 pub mod raw_server;
 pub mod reader;
 
@@ -173,7 +174,7 @@ impl Outcome {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.head().headers.get(name).expect(name).to_str().unwrap()
+        std::str::from_utf8(self.head().headers.get(name).expect(name)).unwrap()
     }
 }
 

@@ -1,0 +1,70 @@
+//! Connections, as those outside the engine see them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::CoreError;
+use crate::origin::Origin;
+
+/// What is known of one connection. The counters are of bytes on the socket, inside TLS.
+#[derive(Debug, Default)]
+pub struct ConnectionInfo {
+    pub local: Option<SocketAddr>,
+    pub remote: Option<SocketAddr>,
+    pub is_http2: bool,
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl ConnectionInfo {
+    pub fn new(local: Option<SocketAddr>, remote: Option<SocketAddr>, is_http2: bool) -> Self {
+        Self {
+            local,
+            remote,
+            is_http2,
+            ..Self::default()
+        }
+    }
+
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    pub fn bytes_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_read(&self, bytes: usize) {
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_written(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Something happened to a connection, idle or not.
+#[derive(Debug)]
+pub struct ConnectionEvent<'a> {
+    pub kind: ConnectionEventKind,
+    pub origin: &'a Origin,
+    /// The connection may not speak HTTP/2, because its requests asked for that.
+    pub http1_only: bool,
+    /// Absent for a connect that failed.
+    pub info: Option<&'a ConnectionInfo>,
+    /// Absent for a connect that succeeded.
+    pub error: Option<&'a CoreError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionEventKind {
+    Connect,
+    /// Exactly one for every `Connect`.
+    Disconnect,
+    ConnectionError,
+}
+
+/// Told of an agent's connections, on the runtime's thread. Must not block.
+pub trait ConnectionObserver: std::fmt::Debug + Send + Sync {
+    fn notify(&self, event: ConnectionEvent<'_>);
+}

@@ -1,0 +1,222 @@
+//! A response's body, and what becomes of its connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+
+use super::connection::Connection;
+use super::outgoing::OutgoingBody;
+use super::pool::{Lease, Pool};
+use crate::error::CoreError;
+use crate::transport::failure::{Peer, Phase, classify};
+
+/// A request on its connection, from before it is sent until its response has ended.
+#[derive(Debug)]
+pub struct Exchange {
+    pool: Arc<Pool>,
+    connection: Arc<Connection>,
+    /// Absent on HTTP/2.
+    sender: Option<http1::SendRequest<OutgoingBody>>,
+    is_http2: bool,
+    /// How long the connection may idle after this; `None`: it is not used again.
+    keep: Option<Duration>,
+    has_response: bool,
+    /// The server announced a length and that it would close.
+    closes_after_length: bool,
+    is_over: bool,
+}
+
+impl Exchange {
+    pub fn http1(lease: &Lease, sender: http1::SendRequest<OutgoingBody>) -> Self {
+        lease.connection.hold();
+        Self {
+            pool: Arc::clone(&lease.pool),
+            connection: Arc::clone(&lease.connection),
+            sender: Some(sender),
+            is_http2: false,
+            keep: None,
+            has_response: false,
+            closes_after_length: false,
+            is_over: false,
+        }
+    }
+
+    pub fn http2(lease: &Lease) -> Self {
+        lease.connection.hold();
+        Self {
+            pool: Arc::clone(&lease.pool),
+            connection: Arc::clone(&lease.connection),
+            sender: None,
+            is_http2: true,
+            keep: None,
+            has_response: false,
+            closes_after_length: false,
+            is_over: false,
+        }
+    }
+
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    pub fn sender(&mut self) -> Option<&mut http1::SendRequest<OutgoingBody>> {
+        self.sender.as_mut()
+    }
+
+    pub fn keep(&mut self, keep: Option<Duration>) {
+        self.has_response = true;
+        self.keep = keep;
+    }
+
+    pub fn closes_after_length(&mut self, closes: bool) {
+        self.closes_after_length = closes;
+    }
+
+    /// Why the connection will end.
+    pub fn explain(&self, reason: &str) {
+        self.connection.switch.explain(CoreError::Informational(reason.into()));
+    }
+
+    pub fn peer(&self) -> Peer<'_> {
+        Peer {
+            origin: &self.pool.route().origin,
+            address: self.connection.info.remote.map(|address| address.ip()),
+            connect_timeout: None,
+        }
+    }
+
+    /// The response has ended as it should.
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        if self.is_http2 {
+            self.pool.end_stream(self.connection.id);
+        } else if let Some(sender) = self.sender.take() {
+            match self.keep {
+                Some(keep) => self.pool.check_in(&self.connection, sender, Some(keep)),
+                None => self.explain("reset"),
+            }
+        }
+    }
+
+    /// The request was dropped on the way.
+    fn abandon(&mut self) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        if self.is_http2 {
+            self.pool.end_stream(self.connection.id);
+            return;
+        }
+        let Some(mut sender) = self.sender.take() else { return };
+        let keep = self.keep.filter(|_| self.has_response);
+        let (Some(keep), Ok(runtime)) = (keep, tokio::runtime::Handle::try_current()) else {
+            self.explain("aborted");
+            return;
+        };
+        // hyper keeps the connection if the whole rest is there already, and closes it otherwise.
+        let (pool, connection) = (Arc::clone(&self.pool), Arc::clone(&self.connection));
+        connection.hold();
+        runtime.spawn(async move {
+            if sender.ready().await.is_ok() {
+                pool.check_in(&connection, sender, Some(keep));
+            } else {
+                connection.switch.explain(CoreError::Informational("aborted".into()));
+            }
+            connection.release();
+        });
+    }
+
+    /// The connection, or the stream, has failed.
+    fn fail(&mut self) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        self.sender = None;
+        if self.is_http2 {
+            self.pool.end_stream(self.connection.id);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.abandon();
+        self.connection.release();
+    }
+}
+
+/// The frames of a response, trailers among them, with errors under their own names.
+#[derive(Debug)]
+pub struct WireBody {
+    inner: Incoming,
+    exchange: Exchange,
+}
+
+impl WireBody {
+    pub fn new(inner: Incoming, exchange: Exchange) -> Self {
+        Self { inner, exchange }
+    }
+
+    fn error(&self, error: &hyper::Error) -> CoreError {
+        let error = classify(error, Phase::Body, &self.exchange.peer());
+        if self.exchange.closes_after_length && matches!(error, CoreError::Socket(_)) {
+            // undici's verdict where the server said that it would close.
+            return CoreError::ResponseContentLengthMismatch;
+        }
+        error
+    }
+}
+
+impl Body for WireBody {
+    type Data = Bytes;
+    type Error = CoreError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.inner.is_end_stream() {
+                    self.exchange.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let error = self.error(&error);
+                self.exchange.fail();
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                self.exchange.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for WireBody {
+    fn drop(&mut self) {
+        if self.inner.is_end_stream() {
+            self.exchange.finish();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One open connection, and the place where a request finds it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::time::Instant;
+
+use hyper::client::conn::{http1, http2};
+
+use super::outgoing::OutgoingBody;
+use super::pool::PoolEvents;
+use super::switch::Switch;
+use super::tap::Tap;
+use crate::connection::{ConnectionEventKind, ConnectionInfo};
+use crate::error::CoreError;
+
+/// Shared by the connection's driver, its pool and the request it serves.
+#[derive(Debug)]
+pub struct Connection {
+    pub id: u64,
+    pub info: Arc<ConnectionInfo>,
+    pub switch: Arc<Switch>,
+    pub tap: Arc<Tap>,
+    pub opened: Instant,
+    events: Arc<PoolEvents>,
+    served: AtomicU64,
+    end: Mutex<End>,
+}
+
+/// A connection that ends under a request is reported when that request is over.
+#[derive(Debug, Default)]
+struct End {
+    requests: usize,
+    error: Option<CoreError>,
+}
+
+impl Connection {
+    pub fn new(id: u64, info: Arc<ConnectionInfo>, events: Arc<PoolEvents>) -> Self {
+        Self {
+            id,
+            info,
+            switch: Arc::default(),
+            tap: Arc::default(),
+            opened: Instant::now(),
+            events,
+            served: AtomicU64::new(0),
+            end: Mutex::default(),
+        }
+    }
+
+    /// A request is on the connection until [`Connection::release`].
+    pub fn hold(&self) {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).requests += 1;
+    }
+
+    pub fn release(&self) {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.requests -= 1;
+        self.report(end);
+    }
+
+    /// The socket is closed; `error` says why unless somebody has said so before.
+    pub fn ended(&self, error: CoreError) {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.error = Some(error);
+        self.report(end);
+    }
+
+    fn report(&self, mut end: MutexGuard<'_, End>) {
+        if end.requests > 0 {
+            return;
+        }
+        let Some(error) = end.error.take() else { return };
+        drop(end);
+        let error = self.switch.cause().unwrap_or(error);
+        self.events
+            .notify(ConnectionEventKind::Disconnect, Some(self), Some(&error));
+    }
+
+    /// Counts a request; returns its number, from 1.
+    pub fn serve(&self) -> u64 {
+        self.served.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+}
+
+/// hyper's end of a connection.
+#[derive(Debug)]
+pub enum Sender {
+    Http1(http1::SendRequest<OutgoingBody>),
+    Http2(http2::SendRequest<OutgoingBody>),
+}
+
+/// Holds the HTTP/1 connection of a request, once there is one. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionSlot(Arc<OnceLock<(Arc<Connection>, u64)>>);
+
+impl ConnectionSlot {
+    pub(super) fn set(&self, connection: Arc<Connection>, request: u64) {
+        // A request that went out again on another connection was not written to the first.
+        let _ = self.0.set((connection, request));
+    }
+
+    /// Closes the connection also if the rest of this response is buffered already and the pool has it back, but not
+    /// once it serves a further request.
+    pub fn close(&self) {
+        if let Some((connection, request)) = self.0.get()
+            && connection.served() == *request
+        {
+            connection.switch.kill(CoreError::Informational("aborted".into()));
+        }
+    }
+}

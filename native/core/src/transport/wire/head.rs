@@ -1,0 +1,172 @@
+//! HTTP/1.1 heads: the one that goes out, in undici's order, and the one that came in, field by field.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+
+use crate::header_list::HeaderList;
+use crate::origin::Origin;
+use crate::response::ResponseStart;
+use crate::transport::{Framing, WireRequest};
+
+/// Start line, `host`, `connection`, the caller's fields, framing.
+pub fn request_head(request: &WireRequest, origin: &Origin, closes: bool) -> Vec<u8> {
+    let mut head = Vec::with_capacity(160 + request.target.len() + request.headers.text().len() * 2);
+    head.extend_from_slice(request.method.as_str().as_bytes());
+    head.push(b' ');
+    extend_latin1(&mut head, &request.target);
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    match &request.host {
+        Some(host) => extend_latin1(&mut head, host),
+        None => head.extend_from_slice(origin.authority().as_bytes()),
+    }
+    match &request.upgrade {
+        Some(protocol) => {
+            head.extend_from_slice(b"\r\nconnection: upgrade\r\nupgrade: ");
+            extend_latin1(&mut head, protocol);
+            head.extend_from_slice(b"\r\n");
+        }
+        None if closes => head.extend_from_slice(b"\r\nconnection: close\r\n"),
+        None => head.extend_from_slice(b"\r\nconnection: keep-alive\r\n"),
+    }
+    for (name, value) in request.headers.iter() {
+        head.extend_from_slice(name);
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value);
+        head.extend_from_slice(b"\r\n");
+    }
+    match request.framing {
+        Framing::None => {}
+        Framing::Length(length) => head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
+        Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Each character stands for one byte.
+pub fn extend_latin1(out: &mut Vec<u8>, text: &str) {
+    if text.is_ascii() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        out.extend(text.chars().map(|character| u8::try_from(character).unwrap_or(b'?')));
+    }
+}
+
+/// What hyper is told so that it frames the body as the head says.
+pub fn framing_headers(framing: Framing) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    match framing {
+        Framing::None | Framing::Length(0) => {}
+        Framing::Length(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::Chunked => {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    headers
+}
+
+/// Reads a head that hyper's parser has accepted, or is about to. `None` for what is no response head.
+pub fn response_start(head: &[u8]) -> Option<ResponseStart> {
+    let mut lines = head.split(|&byte| byte == b'\n').map(strip_cr);
+    let line = lines.next()?;
+    let version = if line.starts_with(b"HTTP/1.0") {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
+    let status = std::str::from_utf8(line.get(9..12)?).ok()?.parse().ok()?;
+    let reason = Bytes::copy_from_slice(line.get(13..).unwrap_or_default());
+    let mut text = Vec::with_capacity(head.len());
+    for line in lines {
+        if line.is_empty() {
+            break;
+        }
+        if let [b' ' | b'\t', ..] = line {
+            // A folded line goes on with the value before it (RFC 9112 §5.2).
+            text.push(b' ');
+            text.extend_from_slice(line.trim_ascii());
+            continue;
+        }
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        if !text.is_empty() {
+            text.push(0);
+        }
+        text.extend_from_slice(line[..colon].trim_ascii());
+        text.push(0);
+        text.extend_from_slice(line[colon + 1..].trim_ascii());
+    }
+    Some(ResponseStart {
+        status,
+        reason,
+        headers: HeaderList::from_text(text),
+        version,
+        content_length: None,
+    })
+}
+
+fn strip_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether the server keeps the connection open after this response (RFC 9112 §9.3).
+pub fn keeps_connection(method: &Method, start: &ResponseStart) -> bool {
+    let connection = |wanted: &str| {
+        start.headers.get_all("connection").any(|value| {
+            value
+                .split(|&byte| byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        })
+    };
+    if connection("close") || (start.version == Version::HTTP_10 && !connection("keep-alive")) {
+        return false;
+    }
+    // Without framing the body ends with the connection.
+    method == Method::HEAD
+        || matches!(start.status, 204 | 304)
+        || start.headers.get("content-length").is_some()
+        || start
+            .headers
+            .get_all("transfer-encoding")
+            .last()
+            .is_some_and(|value| value.to_ascii_lowercase().ends_with(b"chunked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_keeps_case_order_latin1_and_an_odd_reason() {
+        let head = b"HTTP/1.1 299 Na\xefve \r\nX-A: 1\r\nset-Cookie:a\r\nX-a:\t2 \r\nEmpty:\r\n\r\n";
+        let start = response_start(head).unwrap();
+        assert_eq!((start.status, start.reason.as_ref()), (299, b"Na\xefve " as &[u8]));
+        assert_eq!(
+            start.headers.text(),
+            b"X-A\x001\x00set-Cookie\x00a\x00X-a\x002\x00Empty\x00"
+        );
+    }
+
+    #[test]
+    fn a_folded_value_is_one_value() {
+        let start = response_start(b"HTTP/1.1 200 OK\r\na: b\r\n  c\r\n\r\n").unwrap();
+        assert_eq!(start.headers.text(), b"a\x00b c");
+        assert_eq!(response_start(b"HTTP/1.1 200\r\n\r\n").unwrap().reason, "");
+    }
+
+    #[test]
+    fn a_connection_is_kept_only_if_both_ends_know_where_the_body_ends() {
+        let keeps = |head: &str| keeps_connection(&Method::GET, &response_start(head.as_bytes()).unwrap());
+        assert!(keeps("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"));
+        assert!(keeps("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n"));
+        assert!(keeps(
+            "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 1\r\n\r\n"
+        ));
+        assert!(!keeps("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n"));
+        assert!(!keeps(
+            "HTTP/1.1 200 OK\r\nConnection: x, Close\r\ncontent-length: 1\r\n\r\n"
+        ));
+        assert!(!keeps("HTTP/1.1 200 OK\r\n\r\n"));
+    }
+}

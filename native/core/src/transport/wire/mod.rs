@@ -1,0 +1,297 @@
+//! The engine on hyper's connections: targets and heads byte for byte, a pool of our own that says what it does.
+
+mod body;
+mod connection;
+mod dial;
+mod head;
+mod io;
+mod keep_alive;
+mod open;
+mod outgoing;
+mod pool;
+mod switch;
+mod tap;
+mod target;
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Method, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+
+pub use self::body::WireBody;
+pub use self::connection::ConnectionSlot;
+pub use self::dial::SocketOptions;
+pub use self::keep_alive::KeepAlive;
+
+use self::body::Exchange;
+use self::connection::Sender;
+use self::dial::Dialer;
+use self::head::{framing_headers, keeps_connection, request_head, response_start};
+use self::outgoing::OutgoingBody;
+use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
+use self::target::uri;
+use super::failure::{Peer, Phase, classify};
+use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
+use crate::connection::ConnectionInfo;
+use crate::error::CoreError;
+use crate::header_list::HeaderList;
+use crate::origin::Origin;
+use crate::response::ResponseStart;
+
+/// Pools that nobody uses are dropped when there are more than this.
+const REMEMBERED_POOLS: usize = 256;
+
+/// One pool for each route.
+#[derive(Debug)]
+pub struct WireTransport {
+    config: TransportConfig,
+    dialer: Arc<Dialer>,
+    limits: PoolLimits,
+    pools: Mutex<HashMap<PoolKey, Arc<Pool>>>,
+}
+
+type PoolKey = (Origin, Option<String>, bool);
+
+impl WireTransport {
+    pub fn new(config: TransportConfig) -> Self {
+        let limits = PoolLimits {
+            connections: config.connections,
+            keep_alive: config.keep_alive,
+            max_requests: config.max_requests_per_connection,
+            ttl: config.connection_ttl,
+            max_streams: config.http2_max_streams,
+            http2: Http2Settings {
+                stream_window: config.http2_stream_window,
+                connection_window: config.http2_connection_window,
+                ping_interval: config.http2_ping_interval,
+                prior_knowledge: config.http2_prior_knowledge,
+            },
+        };
+        Self {
+            dialer: Arc::new(Dialer::new(&config)),
+            limits,
+            config,
+            pools: Mutex::default(),
+        }
+    }
+
+    fn pools(&self) -> MutexGuard<'_, HashMap<PoolKey, Arc<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool(&self, route: Route) -> Arc<Pool> {
+        let key = (route.origin.clone(), route.servername.clone(), route.http1_only);
+        let mut pools = self.pools();
+        if let Some(pool) = pools.get(&key) {
+            return Arc::clone(pool);
+        }
+        if pools.len() >= REMEMBERED_POOLS {
+            pools.retain(|_, pool| Arc::strong_count(pool) > 1 || !pool.is_unused());
+        }
+        let pool = Pool::new(
+            route,
+            Arc::clone(&self.dialer),
+            self.config.observer.clone(),
+            self.limits.clone(),
+        );
+        pools.insert(key, Arc::clone(&pool));
+        pool
+    }
+}
+
+impl Transport for WireTransport {
+    type Lease = WireLease;
+
+    async fn checkout(&self, route: Route) -> Result<WireLease, CoreError> {
+        let connect_timeout = route.connect_timeout;
+        let lease = self.pool(route).checkout(connect_timeout).await?;
+        Ok(WireLease { lease, connect_timeout })
+    }
+
+    fn destroy(&self) {
+        for pool in self.pools().values() {
+            pool.destroy();
+        }
+    }
+}
+
+/// A connection for one request.
+#[derive(Debug)]
+pub struct WireLease {
+    lease: Lease,
+    connect_timeout: Option<Duration>,
+}
+
+impl TransportLease for WireLease {
+    type Body = WireBody;
+
+    fn info(&self) -> Option<&Arc<ConnectionInfo>> {
+        Some(&self.lease.connection.info)
+    }
+
+    async fn send(
+        self,
+        mut request: WireRequest,
+        on_informational: &mut (dyn FnMut(ResponseStart) + Send),
+    ) -> Result<WireResponse<WireBody>, CoreError> {
+        let Self {
+            mut lease,
+            connect_timeout,
+        } = self;
+        loop {
+            let pool = Arc::clone(&lease.pool);
+            let sent = match lease.sender.take() {
+                Some(Sender::Http1(sender)) => {
+                    let exchange = Exchange::http1(&lease, sender);
+                    send_http1(exchange, &mut request, on_informational).await
+                }
+                Some(Sender::Http2(sender)) => {
+                    let exchange = Exchange::http2(&lease);
+                    send_http2(exchange, sender, &mut request).await
+                }
+                None => Err(Unsent::Failed(CoreError::Internal("a lease was used twice".into()))),
+            };
+            match sent {
+                Ok(response) => return Ok(response),
+                Err(Unsent::Failed(error)) => return Err(error),
+                // Not a byte of it was written, so that any method and any body can go out on another connection.
+                Err(Unsent::Stale) => lease = pool.checkout(connect_timeout).await?,
+            }
+        }
+    }
+}
+
+/// Why a request got no response.
+enum Unsent {
+    Failed(CoreError),
+    /// The connection had gone before the request was taken.
+    Stale,
+}
+
+fn body_of(request: &mut WireRequest) -> OutgoingBody {
+    request.body.take().map_or(OutgoingBody::Empty, OutgoingBody::Upload)
+}
+
+/// hyper gives back what it has not begun to send.
+fn unsent(mut error: TrySendError<http::Request<OutgoingBody>>, request: &mut WireRequest, peer: &Peer<'_>) -> Unsent {
+    match error.take_message() {
+        Some(message) => {
+            if let OutgoingBody::Upload(body) = message.into_body() {
+                request.body = Some(body);
+            }
+            Unsent::Stale
+        }
+        None => Unsent::Failed(classify(error.error(), Phase::Head, peer)),
+    }
+}
+
+async fn send_http1(
+    mut exchange: Exchange,
+    request: &mut WireRequest,
+    on_informational: &mut (dyn FnMut(ResponseStart) + Send),
+) -> Result<WireResponse<WireBody>, Unsent> {
+    let pool = Arc::clone(exchange.pool());
+    let connection = Arc::clone(exchange.connection());
+    let number = connection.serve();
+    let closes = request.closes || pool.limits().max_requests.is_some_and(|limit| number >= limit);
+    request.slot.set(Arc::clone(&connection), number);
+    connection.tap.arm(request_head(request, &pool.route().origin, closes));
+    let mut wire = http::Request::new(body_of(request));
+    *wire.method_mut() = request.method.clone();
+    *wire.uri_mut() = Uri::from_static("/");
+    *wire.headers_mut() = framing_headers(request.framing);
+    let Some(sender) = exchange.sender() else {
+        return Err(Unsent::Failed(CoreError::Internal("no sender".into())));
+    };
+    let mut sending = pin!(sender.try_send_request(wire));
+    let sent = poll_fn(|cx| {
+        for head in connection.tap.poll_informational(cx) {
+            let Some(start) = response_start(&head) else { continue };
+            if start.status == 100 && !request.expects_continue {
+                return Poll::Ready(Err(Unsent::Failed(CoreError::Socket("bad response".into()))));
+            }
+            on_informational(start);
+        }
+        sending.as_mut().poll(cx).map(Ok)
+    })
+    .await?;
+    let mut response = match sent {
+        Ok(response) => response,
+        Err(error) => return Err(unsent(error, request, &exchange.peer())),
+    };
+    let head = connection.tap.take_head();
+    let start = head.and_then(|head| response_start(&head));
+    let start = start.unwrap_or_else(|| start_of(&response));
+    let is_upgraded = start.status == 101 || (request.method == Method::CONNECT && (200..300).contains(&start.status));
+    if is_upgraded {
+        exchange.keep(None);
+        exchange.explain("upgrade");
+    } else {
+        let server_keeps = keeps_connection(&request.method, &start);
+        exchange.closes_after_length(!server_keeps && start.headers.get("content-length").is_some());
+        let may_keep = server_keeps && !closes && !request.is_last;
+        exchange.keep(
+            may_keep
+                .then(|| pool.limits().keep_alive.after(&start.headers))
+                .flatten(),
+        );
+    }
+    let upgrade = is_upgraded.then(|| hyper::upgrade::on(&mut response));
+    Ok(WireResponse {
+        start,
+        body: WireBody::new(response.into_body(), exchange),
+        upgrade,
+    })
+}
+
+async fn send_http2(
+    exchange: Exchange,
+    mut sender: hyper::client::conn::http2::SendRequest<OutgoingBody>,
+    request: &mut WireRequest,
+) -> Result<WireResponse<WireBody>, Unsent> {
+    if request.upgrade.is_some() || request.method == Method::CONNECT {
+        return Err(Unsent::Failed(CoreError::Informational(
+            "HTTP/2: Extended CONNECT protocol not supported by server".into(),
+        )));
+    }
+    let wire = http2_request(request, &exchange.pool().route().origin).map_err(Unsent::Failed)?;
+    exchange.connection().serve();
+    match sender.try_send_request(wire).await {
+        Ok(response) => Ok(WireResponse {
+            start: start_of(&response),
+            body: WireBody::new(response.into_body(), exchange),
+            upgrade: None,
+        }),
+        Err(error) => Err(unsent(error, request, &exchange.peer())),
+    }
+}
+
+fn http2_request(request: &mut WireRequest, origin: &Origin) -> Result<http::Request<OutgoingBody>, CoreError> {
+    let uri = uri(origin, request.host.as_deref(), &request.target)?;
+    let mut headers = request.headers.to_map()?;
+    if let Framing::Length(length) = request.framing {
+        headers.insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    let mut wire = http::Request::new(body_of(request));
+    *wire.method_mut() = request.method.clone();
+    *wire.uri_mut() = uri;
+    *wire.version_mut() = Version::HTTP_2;
+    *wire.headers_mut() = headers;
+    Ok(wire)
+}
+
+fn start_of(response: &http::Response<Incoming>) -> ResponseStart {
+    ResponseStart {
+        status: response.status().as_u16(),
+        reason: bytes::Bytes::new(),
+        headers: HeaderList::from(response.headers()),
+        version: response.version(),
+        content_length: None,
+    }
+}

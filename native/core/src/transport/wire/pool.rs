@@ -1,0 +1,494 @@
+//! The connections of one origin: who waits for one, who has one, which are idle.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Sender};
+use super::dial::Dialer;
+use super::keep_alive::KeepAlive;
+use super::open::open;
+use super::outgoing::OutgoingBody;
+use crate::connection::{ConnectionEvent, ConnectionEventKind, ConnectionObserver};
+use crate::error::CoreError;
+use crate::transport::Route;
+
+/// What bounds a pool.
+#[derive(Debug, Clone)]
+pub struct PoolLimits {
+    /// Connections open or being opened; `None` is no limit.
+    pub connections: Option<usize>,
+    pub keep_alive: KeepAlive,
+    /// Requests that one connection serves; `None` is no limit.
+    pub max_requests: Option<u64>,
+    /// How long a connection is used at all; `None` is no limit.
+    pub ttl: Option<Duration>,
+    /// Requests at once on one HTTP/2 connection.
+    pub max_streams: usize,
+    pub http2: Http2Settings,
+}
+
+#[derive(Debug, Clone)]
+pub struct Http2Settings {
+    pub stream_window: u32,
+    pub connection_window: u32,
+    /// Between two pings; `None` sends none.
+    pub ping_interval: Option<Duration>,
+    /// Without negotiation.
+    pub prior_knowledge: bool,
+}
+
+/// Tells the observer what happens to the connections of one route.
+#[derive(Debug)]
+pub struct PoolEvents {
+    pub route: Route,
+    observer: Option<Arc<dyn ConnectionObserver>>,
+}
+
+impl PoolEvents {
+    pub fn notify(&self, kind: ConnectionEventKind, connection: Option<&Connection>, error: Option<&CoreError>) {
+        if let Some(observer) = &self.observer {
+            observer.notify(ConnectionEvent {
+                kind,
+                origin: &self.route.origin,
+                http1_only: self.route.http1_only,
+                info: connection.map(|connection| connection.info.as_ref()),
+                error,
+            });
+        }
+    }
+}
+
+/// Requests wait here in the order they came, and get a connection, or the right to open one.
+#[derive(Debug)]
+pub struct Pool {
+    events: Arc<PoolEvents>,
+    dialer: Arc<Dialer>,
+    limits: PoolLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Slots taken: connections and dials.
+    open: usize,
+    last_id: u64,
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+    connections: HashMap<u64, Weak<Connection>>,
+    waiters: VecDeque<oneshot::Sender<Grant>>,
+    /// A dial is under way whose connection might serve every waiter.
+    is_probing: bool,
+    /// Whether the origin speaks HTTP/2, once that is known.
+    is_http2: Option<bool>,
+    is_reaping: bool,
+    is_destroyed: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Arc<Connection>,
+    sender: http1::SendRequest<OutgoingBody>,
+    expires: Instant,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Arc<Connection>,
+    sender: http2::SendRequest<OutgoingBody>,
+    active: usize,
+    /// When it was last used; an unused one goes after the keep-alive timeout.
+    used: Instant,
+}
+
+/// What a waiter gets.
+#[derive(Debug)]
+enum Grant {
+    Idle(Idle),
+    Shared(Lease),
+    Slot(Slot),
+}
+
+/// The right to one open connection; given back when dropped.
+#[derive(Debug)]
+pub struct Slot(Weak<Pool>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.release_slot();
+        }
+    }
+}
+
+/// While the first connection of an origin is opened the others wait for what it turns out to speak.
+struct Probe<'a> {
+    pool: &'a Arc<Pool>,
+    has_opened: bool,
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.is_probing = false;
+        if self.has_opened {
+            self.pool.serve_waiters(&mut state);
+        } else {
+            // Each tries for itself now: one after the other they would wait for one timeout each.
+            let known = state.is_http2.replace(false);
+            self.pool.serve_waiters(&mut state);
+            state.is_http2 = known;
+        }
+    }
+}
+
+/// A connection on which one request may be sent. Dropped unsent it goes back.
+#[derive(Debug)]
+pub struct Lease {
+    pub pool: Arc<Pool>,
+    pub connection: Arc<Connection>,
+    pub sender: Option<Sender>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match self.sender.take() {
+            Some(Sender::Http1(sender)) => {
+                let keep = self.pool.limits.keep_alive.timeout;
+                self.pool.check_in(&self.connection, sender, keep);
+            }
+            Some(Sender::Http2(_)) => self.pool.end_stream(self.connection.id),
+            None => {}
+        }
+    }
+}
+
+impl Pool {
+    pub fn new(
+        route: Route,
+        dialer: Arc<Dialer>,
+        observer: Option<Arc<dyn ConnectionObserver>>,
+        limits: PoolLimits,
+    ) -> Arc<Self> {
+        let is_http2 = if limits.http2.prior_knowledge {
+            Some(true)
+        } else if !route.origin.is_https() || route.http1_only || !dialer.offers_http2() {
+            Some(false)
+        } else {
+            None
+        };
+        Arc::new(Self {
+            events: Arc::new(PoolEvents { route, observer }),
+            dialer,
+            limits,
+            state: Mutex::new(State {
+                is_http2,
+                ..State::default()
+            }),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn limits(&self) -> &PoolLimits {
+        &self.limits
+    }
+
+    pub fn route(&self) -> &Route {
+        &self.events.route
+    }
+
+    /// Outlives the pool in its connections.
+    pub fn events(&self) -> &Arc<PoolEvents> {
+        &self.events
+    }
+
+    /// Nothing is open and nobody waits.
+    pub fn is_unused(&self) -> bool {
+        let state = self.lock();
+        state.open == 0 && state.waiters.is_empty()
+    }
+
+    /// A connection for one request: an idle one, a share of one, or a new one when its turn has come.
+    ///
+    /// # Cancel safety
+    /// What a dropped future was given goes to the next in the queue.
+    pub async fn checkout(self: &Arc<Self>, connect_timeout: Option<Duration>) -> Result<Lease, CoreError> {
+        loop {
+            let grant = match self.grant()? {
+                Ok(grant) => grant,
+                Err(granted) => granted.await.map_err(|_| CoreError::ClientDestroyed)?,
+            };
+            match grant {
+                Grant::Shared(lease) => return Ok(lease),
+                Grant::Slot(slot) => return self.dial(slot, connect_timeout).await,
+                Grant::Idle(mut idle) => {
+                    if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
+                        return Ok(self.lease(idle.connection, Sender::Http1(idle.sender)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn lease(self: &Arc<Self>, connection: Arc<Connection>, sender: Sender) -> Lease {
+        Lease {
+            pool: Arc::clone(self),
+            connection,
+            sender: Some(sender),
+        }
+    }
+
+    /// What there is now, or a place in the queue.
+    fn grant(self: &Arc<Self>) -> Result<Result<Grant, oneshot::Receiver<Grant>>, CoreError> {
+        let mut state = self.lock();
+        if state.is_destroyed {
+            return Err(CoreError::ClientDestroyed);
+        }
+        if let Some(lease) = self.share(&mut state) {
+            return Ok(Ok(Grant::Shared(lease)));
+        }
+        let now = Instant::now();
+        while let Some(idle) = state.idle.pop() {
+            if !idle.sender.is_closed() && idle.expires > now {
+                return Ok(Ok(Grant::Idle(idle)));
+            }
+            idle.connection.switch.explain(idle_timeout());
+        }
+        if state.waiters.is_empty() && self.has_room(&state) {
+            return Ok(Ok(Grant::Slot(self.take_slot(&mut state))));
+        }
+        let (waiter, granted) = oneshot::channel();
+        state.waiters.push_back(waiter);
+        Ok(Err(granted))
+    }
+
+    /// A stream of an HTTP/2 connection, if one has room.
+    fn share(self: &Arc<Self>, state: &mut State) -> Option<Lease> {
+        if state.shared.is_empty() {
+            return None;
+        }
+        state.shared.retain(|shared| !shared.sender.is_closed());
+        let limit = self.limits.max_streams;
+        let shared = state.shared.iter_mut().find(|shared| shared.active < limit)?;
+        shared.active += 1;
+        Some(self.lease(Arc::clone(&shared.connection), Sender::Http2(shared.sender.clone())))
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        !state.is_probing && self.limits.connections.is_none_or(|limit| state.open < limit)
+    }
+
+    fn take_slot(self: &Arc<Self>, state: &mut State) -> Slot {
+        state.open += 1;
+        // An HTTP/2 connection serves them all: one is opened at a time.
+        state.is_probing = state.is_http2 != Some(false);
+        Slot(Arc::downgrade(self))
+    }
+
+    fn release_slot(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.open -= 1;
+        self.serve_waiters(&mut state);
+    }
+
+    /// Gives what is free to those who wait, in their order.
+    fn serve_waiters(self: &Arc<Self>, state: &mut State) {
+        while !state.waiters.is_empty() {
+            let grant = if let Some(lease) = self.share(state) {
+                Grant::Shared(lease)
+            } else if self.has_room(state) {
+                Grant::Slot(self.take_slot(state))
+            } else {
+                return;
+            };
+            let Some(waiter) = state.waiters.pop_front() else {
+                return;
+            };
+            // A waiter that has gone: dropping its grant would lock again.
+            match waiter.send(grant) {
+                Ok(()) | Err(Grant::Idle(_)) => {}
+                Err(Grant::Slot(mut slot)) => {
+                    slot.0 = Weak::new();
+                    state.open -= 1;
+                    state.is_probing = false;
+                }
+                Err(Grant::Shared(mut lease)) => {
+                    lease.sender = None;
+                    if let Some(shared) = find(&mut state.shared, lease.connection.id) {
+                        shared.active -= 1;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn dial(self: &Arc<Self>, slot: Slot, connect_timeout: Option<Duration>) -> Result<Lease, CoreError> {
+        let mut probe = Probe {
+            pool: self,
+            has_opened: false,
+        };
+        let opened = match self.dialer.dial(&self.events.route, connect_timeout).await {
+            Ok(dialed) => open(self, dialed, slot).await,
+            Err(error) => Err(error),
+        };
+        probe.has_opened = opened.is_ok();
+        drop(probe);
+        if let Err(error) = &opened {
+            self.events
+                .notify(ConnectionEventKind::ConnectionError, None, Some(error));
+        }
+        opened
+    }
+
+    /// A number for a new connection.
+    pub fn next_id(&self) -> u64 {
+        let mut state = self.lock();
+        state.last_id += 1;
+        state.last_id
+    }
+
+    /// A connection is open; the lease is its first request's.
+    pub fn opened(self: &Arc<Self>, connection: &Arc<Connection>, sender: Sender) -> Lease {
+        let mut state = self.lock();
+        state.connections.insert(connection.id, Arc::downgrade(connection));
+        state.is_http2 = Some(matches!(sender, Sender::Http2(_)));
+        if let Sender::Http2(sender) = &sender {
+            state.shared.push(Shared {
+                connection: Arc::clone(connection),
+                sender: sender.clone(),
+                active: 1,
+                used: Instant::now(),
+            });
+        }
+        drop(state);
+        self.events.notify(ConnectionEventKind::Connect, Some(connection), None);
+        self.lease(Arc::clone(connection), sender)
+    }
+
+    /// A connection has ended.
+    pub fn forget(&self, connection: u64) {
+        let mut state = self.lock();
+        state.connections.remove(&connection);
+        state.idle.retain(|idle| idle.connection.id != connection);
+        state.shared.retain(|shared| shared.connection.id != connection);
+    }
+
+    /// Takes a connection back that can serve another request, and keeps it for so long.
+    pub fn check_in(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        sender: http1::SendRequest<OutgoingBody>,
+        keep: Option<Duration>,
+    ) {
+        let is_old = self.limits.ttl.is_some_and(|ttl| connection.opened.elapsed() >= ttl);
+        let Some(keep) = keep.filter(|_| !is_old) else {
+            connection.switch.explain(CoreError::Informational("reset".into()));
+            return;
+        };
+        let mut idle = Idle {
+            connection: Arc::clone(connection),
+            sender,
+            expires: Instant::now() + keep,
+        };
+        let mut state = self.lock();
+        if state.is_destroyed || idle.sender.is_closed() {
+            return;
+        }
+        while let Some(waiter) = state.waiters.pop_front() {
+            match waiter.send(Grant::Idle(idle)) {
+                Err(Grant::Idle(back)) => idle = back,
+                _ => return,
+            }
+        }
+        state.idle.push(idle);
+        self.start_reaping(&mut state);
+    }
+
+    /// A request on an HTTP/2 connection is over.
+    pub fn end_stream(self: &Arc<Self>, connection: u64) {
+        let mut state = self.lock();
+        if let Some(shared) = find(&mut state.shared, connection) {
+            shared.active -= 1;
+            shared.used = Instant::now();
+        }
+        self.serve_waiters(&mut state);
+        self.start_reaping(&mut state);
+    }
+
+    fn start_reaping(self: &Arc<Self>, state: &mut State) {
+        if !state.is_reaping {
+            state.is_reaping = true;
+            tokio::spawn(reap(Arc::downgrade(self)));
+        }
+    }
+
+    /// Drops what has idled too long; when to look again, if anything is left.
+    fn reap_once(&self) -> Option<Instant> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let keep = self.limits.keep_alive.timeout.unwrap_or_default();
+        state.idle.retain(|idle| {
+            let is_kept = idle.expires > now;
+            if !is_kept {
+                idle.connection.switch.explain(idle_timeout());
+            }
+            is_kept
+        });
+        state.shared.retain(|shared| {
+            let is_kept = shared.active > 0 || shared.used + keep > now;
+            if !is_kept {
+                shared.connection.switch.explain(idle_timeout());
+            }
+            is_kept
+        });
+        let next_idle = state.idle.iter().map(|idle| idle.expires);
+        let unused = state.shared.iter().filter(|shared| shared.active == 0);
+        let next = next_idle.chain(unused.map(|shared| shared.used + keep)).min();
+        state.is_reaping = next.is_some();
+        next
+    }
+
+    /// Closes every connection; nobody gets another.
+    pub fn destroy(&self) {
+        let mut state = self.lock();
+        state.is_destroyed = true;
+        state.waiters.clear();
+        for connection in state.connections.values().filter_map(Weak::upgrade) {
+            connection.switch.kill(CoreError::ClientDestroyed);
+        }
+        state.idle.clear();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for connection in state.connections.values().filter_map(Weak::upgrade) {
+            connection.switch.explain(CoreError::ClientDestroyed);
+        }
+    }
+}
+
+fn find(shared: &mut [Shared], connection: u64) -> Option<&mut Shared> {
+    shared.iter_mut().find(|shared| shared.connection.id == connection)
+}
+
+fn idle_timeout() -> CoreError {
+    CoreError::Informational("socket idle timeout".into())
+}
+
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        let Some(next) = pool.upgrade().and_then(|pool| pool.reap_once()) else {
+            return;
+        };
+        tokio::time::sleep_until(next).await;
+    }
+}

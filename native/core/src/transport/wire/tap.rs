@@ -1,0 +1,229 @@
+//! The heads of an HTTP/1 connection as they stand on the wire. hyper frames the messages; the case and order of header
+//! names, which its header map loses, pass beside it.
+
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+
+/// More than hyper reads of a head; a longer one is an error there.
+const MAX_HEAD: usize = 1024 * 1024;
+
+/// Buffers that one write takes; the rest of hyper's waits for the next.
+const MAX_BUFS: usize = 16;
+
+/// One per connection. Idle on HTTP/2.
+#[derive(Debug, Default)]
+pub struct Tap {
+    has_outgoing: AtomicBool,
+    is_reading: AtomicBool,
+    has_informational: AtomicBool,
+    requester: AtomicWaker,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Goes out in place of the next head hyper writes.
+    outgoing: Vec<u8>,
+    outgoing_sent: usize,
+    incoming: Vec<u8>,
+    informational: Vec<Vec<u8>>,
+    head: Option<Vec<u8>>,
+}
+
+impl Tap {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before a request is handed to hyper: `head` is what goes out for it.
+    pub fn arm(&self, head: Vec<u8>) {
+        let mut state = self.lock();
+        *state = State {
+            outgoing: head,
+            ..State::default()
+        };
+        drop(state);
+        self.has_informational.store(false, Ordering::Relaxed);
+        self.is_reading.store(true, Ordering::Release);
+        self.has_outgoing.store(true, Ordering::Release);
+    }
+
+    /// The final head of the response that hyper has just returned.
+    pub fn take_head(&self) -> Option<Vec<u8>> {
+        self.lock().head.take()
+    }
+
+    /// The informational heads so far; wakes the caller's task when there are more.
+    pub fn poll_informational(&self, cx: &Context<'_>) -> Vec<Vec<u8>> {
+        self.requester.register(cx.waker());
+        if self.has_informational.swap(false, Ordering::AcqRel) {
+            std::mem::take(&mut self.lock().informational)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What the socket brought.
+    pub fn read(&self, mut bytes: &[u8]) {
+        if !self.is_reading.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.lock();
+        while !bytes.is_empty() {
+            let start = state.incoming.len().saturating_sub(3);
+            state.incoming.extend_from_slice(bytes);
+            let Some(end) = head_end(&state.incoming, start) else {
+                if state.incoming.len() > MAX_HEAD {
+                    self.is_reading.store(false, Ordering::Release);
+                    state.incoming = Vec::new();
+                }
+                return;
+            };
+            let surplus = state.incoming.len() - end;
+            state.incoming.truncate(end);
+            let head = std::mem::take(&mut state.incoming);
+            bytes = &bytes[bytes.len() - surplus..];
+            if is_informational(&head) {
+                state.informational.push(head);
+                self.has_informational.store(true, Ordering::Release);
+                self.requester.wake();
+            } else {
+                state.head = Some(head);
+                self.is_reading.store(false, Ordering::Release);
+                return;
+            }
+        }
+    }
+
+    /// Writes `bufs`, hyper's head in them replaced by ours. What is reported as written counts in hyper's bytes.
+    pub fn write_through(
+        &self,
+        bufs: &[IoSlice<'_>],
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.has_outgoing.load(Ordering::Acquire) {
+            return write(bufs);
+        }
+        let mut state = self.lock();
+        let Some(end) = bufs.first().and_then(|first| head_end(first, 0)) else {
+            // hyper hands a head over whole.
+            return Poll::Ready(Err(io::Error::other("a request head without an end")));
+        };
+        loop {
+            let ours = &state.outgoing[state.outgoing_sent..];
+            let mut all = [IoSlice::new(&[]); MAX_BUFS];
+            all[0] = IoSlice::new(ours);
+            all[1] = IoSlice::new(&bufs[0][end..]);
+            let mut count = 2;
+            for buf in bufs[1..].iter().take(MAX_BUFS - 2) {
+                all[count] = IoSlice::new(buf);
+                count += 1;
+            }
+            let left = ours.len();
+            let written = match write(&all[..count]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(0)),
+                Poll::Ready(Ok(written)) => written,
+                other => return other,
+            };
+            if written < left {
+                state.outgoing_sent += written;
+                continue;
+            }
+            state.outgoing = Vec::new();
+            self.has_outgoing.store(false, Ordering::Release);
+            return Poll::Ready(Ok(end + written - left));
+        }
+    }
+}
+
+/// The byte after the empty line that ends a head; lines may end in LF alone.
+fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = bytes[at..].iter().position(|&byte| byte == b'\n') {
+        let after = at + found + 1;
+        match &bytes[after..] {
+            [b'\n', ..] => return Some(after + 1),
+            [b'\r', b'\n', ..] => return Some(after + 2),
+            _ => at = after,
+        }
+    }
+    None
+}
+
+/// 101 ends the exchange as HTTP.
+fn is_informational(head: &[u8]) -> bool {
+    let status = head.get(9..12).unwrap_or_default();
+    status.first() == Some(&b'1') && status != b"101"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker;
+
+    fn armed(head: &str) -> Tap {
+        let tap = Tap::default();
+        tap.arm(head.as_bytes().to_vec());
+        tap
+    }
+
+    #[test]
+    fn a_head_in_pieces_is_found_and_the_body_left_alone() {
+        let tap = armed("");
+        for piece in ["HTTP/1.1 200 OK\r\nA: b\r", "\n\r", "\nbody\r\n\r\n"] {
+            tap.read(piece.as_bytes());
+        }
+        assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+        tap.read(b"HTTP/1.1 500 late\r\n\r\n");
+        assert_eq!(tap.take_head(), None);
+    }
+
+    #[test]
+    fn informational_heads_come_before_the_final_one() {
+        let tap = armed("");
+        let waker = noop_waker();
+        let cx = Context::from_waker(&waker);
+        tap.read(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 204 No\r\n\r\n");
+        let heads = tap.poll_informational(&cx);
+        assert_eq!(
+            heads,
+            [
+                b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" as &[u8],
+                b"HTTP/1.1 102 P\r\n\r\n"
+            ]
+        );
+        assert!(tap.poll_informational(&cx).is_empty());
+        assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 204 No\r\n\r\n");
+    }
+
+    #[test]
+    fn our_head_goes_out_in_place_of_hypers_however_little_the_socket_takes() {
+        let tap = armed("POST /ours HTTP/1.1\r\nX-Case: 1\r\n\r\n");
+        let hyper = b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nbo";
+        let mut out = Vec::new();
+        let mut socket = |bufs: &[IoSlice<'_>], limit: usize| {
+            let all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+            let taken = limit.min(all.len());
+            out.extend_from_slice(&all[..taken]);
+            Poll::Ready(Ok(taken))
+        };
+        let bufs = [IoSlice::new(hyper), IoSlice::new(b"dy")];
+        let Poll::Ready(Ok(written)) = tap.write_through(&bufs, |bufs| socket(bufs, 7)) else {
+            panic!("not written")
+        };
+        assert!(written >= hyper.len() - 2 && written <= hyper.len() + 2);
+        let rest: Vec<u8> = [hyper as &[u8], b"dy"].concat()[written..].to_vec();
+        let _ = tap.write_through(&[IoSlice::new(&rest)], |bufs| socket(bufs, 100));
+        assert_eq!(out, b"POST /ours HTTP/1.1\r\nX-Case: 1\r\n\r\nbody");
+    }
+
+    #[test]
+    fn lines_may_end_in_lf_alone() {
+        assert_eq!(head_end(b"HTTP/1.1 200 OK\nA: b\n\nbody", 0), Some(22));
+        assert_eq!(head_end(b"HTTP/1.1 200 OK\r\nA: b\r\n", 0), None);
+    }
+}
