@@ -5,11 +5,12 @@ import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { unwatch } from '../streams/exchange.ts'
 import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
 import { NativeSource } from '../streams/native-source.ts'
-import { Upload } from '../streams/upload.ts'
+import { Upload, UploadLengthError } from '../streams/upload.ts'
 import { AbortLink } from './abort-link.ts'
 import { kSubmit } from './agent.ts'
 import type { Agent, AgentState } from './agent.ts'
 import { BodySource } from './body-source.ts'
+import { createUndiciError } from './errors.ts'
 import { describe, fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
@@ -36,7 +37,9 @@ export class NativeFetch implements Receiver, Submission {
     this.request = request
     this.Implementation = Implementation
     this.upload =
-      request.body.kind === 'stream' ? new Upload(request.body.source, (error) => this.failUpload(error)) : null
+      request.body.kind === 'stream'
+        ? new Upload(request.body.source, (error) => this.failUpload(error), request.contentLength)
+        : null
     try {
       this.wire = toWireRequest(request)
     } catch (error) {
@@ -137,7 +140,8 @@ export class NativeFetch implements Receiver, Submission {
     this.response.reject(error)
   }
 
-  private failUpload(error: unknown): void {
+  private failUpload(failure: unknown): void {
+    const error = failure instanceof UploadLengthError ? createUndiciError(failure) : failure
     if (this.source === null) this.reject(fetchFailed(error))
     else this.source.abort(terminated(error))
   }

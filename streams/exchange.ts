@@ -282,7 +282,15 @@ function limit(value: number | null): number {
   return Math.min(Math.ceil(value), INHERIT - 1)
 }
 
+let turn = 0
+
+/** Grows with each delivery of completions: what is delivered together is delivered in one turn. */
+export function currentTurn(): number {
+  return turn
+}
+
 function onCompletions(length: number): void {
+  turn++
   const end = length >>> 2
   for (let at = 0; at < end; at += scratchWords[at + 1]!) {
     try {

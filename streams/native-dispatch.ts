@@ -6,11 +6,11 @@ import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
 import { Delivery, toHeaderRecord } from './dispatch-shim.ts'
 import type { GateController, GateHandler, HeaderRecord } from './dispatch-shim.ts'
-import { RequestFlag, splitHeaderText, unwatch, words } from './exchange.ts'
+import { currentTurn, RequestFlag, splitHeaderText, unwatch, words } from './exchange.ts'
 import type { Receiver, ResponseHead, Submission, SubmissionBatch, WireRequest } from './exchange.ts'
 import { CHUNK_BYTES } from './native-source.ts'
 import { TunnelSocket } from './tunnel-socket.ts'
-import { Upload } from './upload.ts'
+import { Upload, UploadLengthError } from './upload.ts'
 import type { UploadObserver, UploadSource } from './upload.ts'
 
 /** What the controller of a dispatched request is told by the native side. */
@@ -22,10 +22,13 @@ export interface NativeController extends GateController {
 
 const ABORTED: CoreErrorInfo = { name: 'RequestAbortedError', code: 'UND_ERR_ABORTED', message: 'Request aborted' }
 
+// Taken when the module loads: test suites install clocks of their own.
+const { setImmediate: startImmediate } = globalThis
+
 /** What waits behind `pause()` although it has arrived. */
 interface Held {
   body: Buffer | null
-  trailers: HeaderRecord
+  trailerText: string
 }
 
 /** What a request asks and tells the pool it belongs to. */
@@ -61,6 +64,7 @@ export class NativeDispatch<Controller extends NativeController>
   /** The runtime has it. */
   private isSubmitted = false
   private hasHead = false
+  private headTurn = 0
   private isPumping = false
   private isPumpQueued = false
   private held: Held | null = null
@@ -75,7 +79,10 @@ export class NativeDispatch<Controller extends NativeController>
     super(handler, controller)
     this.request = request
     this.owner = owner
-    this.upload = source === null ? null : new Upload(source, (error) => this.failUpload(error), this)
+    this.upload =
+      source === null
+        ? null
+        : new Upload(source, (error) => this.failUpload(error), request.upload?.length ?? null, this)
   }
 
   get receiver(): Receiver {
@@ -131,6 +138,7 @@ export class NativeDispatch<Controller extends NativeController>
   onHead(head: ResponseHead): void {
     const { controller } = this
     this.hasHead = true
+    this.headTurn = currentTurn()
     const flat = splitHeaderText(head.headerText)
     controller.setRawHeaders(flat, head.isHttp2)
     if (!head.isComplete) {
@@ -141,9 +149,9 @@ export class NativeDispatch<Controller extends NativeController>
     this.isSubmitted = false
     // Copied before a callback runs: the memory belongs to the crossing.
     const body = head.body.byteLength === 0 ? null : Buffer.from(head.body)
-    const trailers = this.readTrailers(head.trailerText)
+    const { trailerText } = head
     this.head(head.status, toHeaderRecord(flat), head.statusText)
-    this.held = { body, trailers }
+    this.held = { body, trailerText }
     this.pump()
   }
 
@@ -202,7 +210,9 @@ export class NativeDispatch<Controller extends NativeController>
   /** A stream that is closed before its end aborts the request (undici, `writeStream`). */
   private failUpload(error: unknown): void {
     const isClosed = (error as { code?: unknown } | null)?.code === 'ERR_STREAM_PREMATURE_CLOSE'
-    this.drop(isClosed ? this.owner.toError(ABORTED) : error)
+    this.drop(
+      isClosed ? this.owner.toError(ABORTED) : error instanceof UploadLengthError ? this.owner.toError(error) : error,
+    )
   }
 
   private pump(): void {
@@ -221,7 +231,7 @@ export class NativeDispatch<Controller extends NativeController>
 
   private pumpHeld(held: Held): boolean {
     if (held.body === null) {
-      this.end(held.trailers)
+      this.end(this.readTrailers(held.trailerText))
       return true
     }
     const { body } = held
@@ -242,13 +252,22 @@ export class NativeDispatch<Controller extends NativeController>
     }
     if (chunk !== undefined) this.data(chunk as Buffer)
     if (state === ReadState.failed) {
-      this.fail(this.owner.toError(JSON.parse(end) as CoreErrorInfo))
+      this.failBody(this.owner.toError(JSON.parse(end) as CoreErrorInfo))
     } else if (isOver) {
       // The end waits behind a pause as data does.
-      this.held = { body: null, trailers: this.readTrailers(end) }
+      this.held = { body: null, trailerText: end }
       return false
     }
     return isOver || chunk === undefined
+  }
+
+  /**
+   * Never in the turn of the head: the built-in fetch listens for the failure of a body only after some microtasks,
+   * and undici never reports both in one turn.
+   */
+  private failBody(error: Error): void {
+    if (this.headTurn === currentTurn()) startImmediate(() => this.fail(error))
+    else this.fail(error)
   }
 
   private readTrailers(text: string): HeaderRecord {

@@ -4,6 +4,7 @@
  */
 import { Readable } from 'node:stream'
 import { binding } from '../native/binding.ts'
+import type { CoreErrorInfo } from '../native/binding.ts'
 
 type Chunk = string | Uint8Array
 type Result = IteratorResult<Chunk, unknown>
@@ -24,9 +25,21 @@ export interface UploadObserver {
 /** Node streams, web streams of any implementation, and iterables of either kind. */
 export type UploadSource = object
 
+/** The source has more or fewer bytes than were announced. */
+export class UploadLengthError extends Error implements CoreErrorInfo {
+  override readonly name = 'RequestContentLengthMismatchError'
+  readonly code = 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
+
+  constructor() {
+    super('Request body length does not match content-length header')
+  }
+}
+
 export class Upload {
   private readonly source: UploadSource
   private readonly onFailure: (error: unknown) => void
+  /** Bytes that were announced and have not been sent; `null` where none were. */
+  private left: number | null
   private readonly observer: UploadObserver | null
   private reader: ChunkReader | null = null
   private id = 0
@@ -36,12 +49,23 @@ export class Upload {
   failure: { error: unknown } | null = null
   private readonly onEarlyError: ((error: unknown) => void) | null
 
-  /** `onFailure` is told the source's own error, once; the request is then the caller's to end. */
-  constructor(source: UploadSource, onFailure: (error: unknown) => void, observer: UploadObserver | null = null) {
+  /**
+   * `onFailure` is told the source's own error, or {@link UploadLengthError}, once; the request is then the caller's to
+   * end. `length` is what was announced.
+   */
+  constructor(
+    source: UploadSource,
+    onFailure: (error: unknown) => void,
+    length: number | null = null,
+    observer: UploadObserver | null = null,
+  ) {
     this.source = source
+    this.left = length
     this.onFailure = onFailure
     this.observer = observer
-    this.onEarlyError = isNodeStream(source) ? (error) => (this.failure ??= { error }) : null
+    // An error that is there already is found when the stream is read, as in undici.
+    const isFailed = (source as Partial<Readable>).errored
+    this.onEarlyError = isNodeStream(source) ? (error) => void (isFailed || (this.failure ??= { error })) : null
     if (this.onEarlyError !== null) (source as Readable).on('error', this.onEarlyError)
   }
 
@@ -98,6 +122,7 @@ export class Upload {
       await this.write(result.value)
       if (this.isStopped) return
     }
+    if (this.left !== null && this.left > 0) throw new UploadLengthError()
     this.isStopped = true
     binding.uploadEnd(this.id)
     this.observer?.requestSent()
@@ -106,6 +131,7 @@ export class Upload {
   private write(value: Chunk): Promise<void> | undefined {
     const chunk = toBytes(value)
     if (chunk.byteLength === 0) return undefined
+    if (this.left !== null && (this.left -= chunk.byteLength) < 0) throw new UploadLengthError()
     const credit = binding.uploadWrite(this.id, chunk)
     this.observer?.bodySent(value)
     // What it did to the request may have stopped the upload.
