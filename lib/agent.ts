@@ -187,7 +187,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   /**
    * undici's `dispatch`: never asynchronous, never calls back before it returns but for a request that is not valid,
    * whose `onResponseError` gets no controller.
-   * @returns false for a request that is not valid, and when further ones would wait: a `drain` event follows
+   * @returns false when further requests would wait: a `drain` event follows; and where the agent itself refuses this one
    * @throws InvalidArgumentError for a handler that is no object, or without a way to tell it
    */
   dispatch(options: DispatchOptions, handler: AnyDispatchHandler): boolean {
@@ -203,8 +203,8 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
       request = createDispatchRequest(origin, options as never, handler, settings.strictContentLength)
       assertReachable(request, settings.native.transport!)
     } catch (error) {
-      pool?.forgetIfUnused()
-      return rejectDispatch(handler, error as Error)
+      rejectDispatch(handler, error as Error)
+      return pool?.refuse(settings.error) ?? false
     }
     return this.start(
       request,
@@ -305,7 +305,8 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     if (state.destroyed) return Promise.reject(new ClientDestroyedError())
     state.closed = true
     const closing = (this[kClosing] ??= Promise.withResolvers<void>())
-    this.closeIfIdle()
+    // Not at once: a close of the same turn joins this one.
+    queueMicrotask(() => this.closeIfIdle())
     return closing.promise
   }
 
@@ -357,9 +358,9 @@ function poolsHost(agent: Agent): PoolsHost {
   }
 }
 
-/** undici's pool and client are dispatchers too; behind the agent they have no counterpart but the counting one. */
+/** undici's pool and client are dispatchers too; behind the agent they are no more than counted. */
 function targetsOf(agent: Agent, pool: OriginPool): DispatcherSurface[] {
-  return [agent, pool as unknown as DispatcherSurface]
+  return [agent, ...(pool.targets as DispatcherSurface[])]
 }
 
 /** Interceptors call the current callbacks alone, while undici 7's methods and the built-in fetch bring legacy ones. */

@@ -45,6 +45,18 @@ export interface OriginStats {
   size: number
 }
 
+/** One connection, among the targets of an event: the same object from `connect` to `disconnect`. */
+export class OriginConnection {
+  readonly url: URL
+  /** As it was when it was last told of. */
+  socket: SocketInfo | null
+
+  constructor(url: URL, socket: SocketInfo | null) {
+    this.url = url
+    this.socket = socket
+  }
+}
+
 export class OriginPool implements DispatchOwner {
   readonly key: string
   readonly origin: string
@@ -62,6 +74,10 @@ export class OriginPool implements DispatchOwner {
   private needsDrain = false
   private isDrainQueued = false
   private readonly upgraded: SocketInfo[] = []
+  /** By local port. */
+  private readonly open = new Map<number, OriginConnection>()
+  /** Told of last: what makes room is not known. */
+  private latest: OriginConnection | null = null
 
   constructor(key: string, origin: string, limits: PoolLimits, host: PoolHost) {
     this.key = key
@@ -103,9 +119,18 @@ export class OriginPool implements DispatchOwner {
     this.running++
   }
 
-  /** Nothing came of the request it was looked up for. */
-  forgetIfUnused(): void {
+  /** At most one: undici then has a client and no pool. */
+  get hasOneConnection(): boolean {
+    return this.limits.connections === 1
+  }
+
+  /**
+   * Nothing came of the request it was looked up for. undici's pool takes that for a request of a client of its own, and
+   * has room for others.
+   */
+  refuse(optionsError: Error | null): boolean {
     if (this.isUnused) this.host.onUnused(this)
+    return optionsError === null && !this.hasOneConnection
   }
 
   leave(hasCrossed: boolean, isStarted: boolean): void {
@@ -139,8 +164,14 @@ export class OriginPool implements DispatchOwner {
     return info
   }
 
+  /** What an event of this origin has for targets after the agent: undici's pool and client, or its only client. */
+  get targets(): object[] {
+    return this.limits.connections === 1 ? [this] : [this, (this.latest ??= new OriginConnection(this.url, null))]
+  }
+
   /** Counts a connection in or out. */
   onConnection(event: ConnectionEvent): void {
+    this.latest = this.connectionOf(event)
     if (event.event === 'connect') {
       this.connected++
       this.protocol = event.isHttp2 ? 'h2' : 'h1'
@@ -151,6 +182,18 @@ export class OriginPool implements DispatchOwner {
     }
     if (this.needsDrain) this.queueDrain()
     if (this.isUnused) this.host.onUnused(this)
+  }
+
+  private connectionOf(told: ConnectionEvent): OriginConnection {
+    const { event } = told
+    const socket = told.socket ?? null
+    const port = socket?.localPort
+    const known = port === undefined ? undefined : this.open.get(port)
+    const connection = known ?? new OriginConnection(this.url, socket)
+    connection.socket = socket
+    if (port !== undefined && event === 'connect') this.open.set(port, connection)
+    else if (port !== undefined) this.open.delete(port)
+    return connection
   }
 
   private get capacity(): number {

@@ -41,7 +41,8 @@ const knownNames = new Map<string, number>()
 function kindOf(name: unknown): number {
   const known = knownNames.get(name as string)
   if (known !== undefined) return known
-  // undici dies of a TypeError on a name that is no string; the caller learns more from this.
+  // undici dies of it.
+  if (typeof name !== 'string') throw new TypeError('a header name must be a string')
   if (!isToken(name)) throw new InvalidArgumentError('invalid header key')
   const kind = kSpecial.get(name.toLowerCase()) ?? Kind.ordinary
   if (knownNames.size < kMaxKnownNames) knownNames.set(name, kind)

@@ -1,10 +1,11 @@
+import { Readable } from 'node:stream'
 import { expect, test, vi } from 'vitest'
 import { Agent, DispatchController, errors } from '../lib/index.ts'
 import type { DispatchInterceptor } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
 import { Recorder, send } from './support/recorder.ts'
 import type { Generation } from './support/recorder.ts'
-import { closedPort, startServer } from './support/servers.ts'
+import { closedPort, startServer, startTcpServer } from './support/servers.ts'
 
 const generations: Generation[] = ['current', 'legacy']
 
@@ -58,9 +59,14 @@ test('dispatch returns true and calls nothing before it returns, not even for a 
 test.each(generations)('an invalid request is reported before dispatch returns (%s handler)', async (generation) => {
   await using agent = new Agent()
   const recorder = new Recorder(generation)
-  expect(agent.dispatch({ origin: 'http://127.0.0.1:9', path: 'x', method: 'GET' }, recorder.handler)).toBe(false)
+  // undici's pool leaves it to one of its clients, and has room for others.
+  expect(agent.dispatch({ origin: 'http://127.0.0.1:9', path: 'x', method: 'GET' }, recorder.handler)).toBe(true)
   expect(recorder.calls).toEqual(['error'])
   expect(recorder.error).toBeInstanceOf(errors.InvalidArgumentError)
+  const refused = new Recorder(generation)
+  expect(agent.dispatch({ origin: 'ftp://a.test', path: '/', method: 'GET' }, refused.handler)).toBe(false)
+  expect(refused.calls).toEqual(['error'])
+  expect(agent.stats).toEqual({})
 })
 
 test('a handler that is no object, or cannot be told, has its error thrown', async () => {
@@ -165,5 +171,82 @@ test('what a transport cannot send is refused by name, not sent differently', as
     Object.assign(recorder.handler, { onRequestUpgrade: () => {} })
     agent.dispatch({ ...request, ...options }, recorder.handler)
     expect(recorder.error).toMatchObject({ code: 'UND_ERR_NOT_SUPPORTED', message })
+  }
+})
+
+test("a body's failure never comes in the turn of its head, when nobody listens for it yet", async () => {
+  const head = 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfive.'
+  await using server = await startTcpServer((socket) => socket.once('data', () => socket.end(head)))
+  await using agent = new Agent()
+  let isSameTurn: boolean | null = null
+  const recorder: Recorder = new Recorder('legacy', {
+    head: () => {
+      isSameTurn = true
+      setImmediate(() => (isSameTurn = false))
+    },
+    error: () => expect(isSameTurn).toBe(false),
+  })
+  await send(agent, server.origin, recorder).ended
+  expect(recorder.order).toEqual(['start', 'head', 'data', 'error'])
+})
+
+test('a stream of more or fewer bytes than it announced fails its request', async () => {
+  await using server = await startServer((request, response) => {
+    request.resume().on('end', () => response.end('x'))
+  })
+  await using agent = new Agent()
+  for (const chunks of [['hel', 'lo', '!'], ['hell']]) {
+    const recorder = new Recorder()
+    const options = { method: 'POST', headers: { 'content-length': '5' }, body: chunks }
+    await send(agent, server.origin, recorder, options).ended
+    expect(recorder.error).toMatchObject({ code: 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH' })
+    expect(recorder.error).toBeInstanceOf(errors.RequestContentLengthMismatchError)
+  }
+})
+
+test('a stream that fails while its request waits fails it when its turn comes, unstarted', async () => {
+  const held = Promise.withResolvers<void>()
+  await using server = await startServer(async (_request, response) => {
+    await held.promise
+    response.end('x')
+  })
+  await using agent = new Agent({ connections: 1 })
+  const first = send(agent, server.origin, new Recorder())
+  const body = new Readable({ read() {} })
+  const second = send(agent, server.origin, new Recorder(), { method: 'POST', body })
+  await until(() => server.sockets.size === 1)
+  const failure = new Error('disk full')
+  body.destroy(failure)
+  await new Promise((resolve) => body.once('close', resolve))
+  expect(second.calls).toEqual([])
+  held.resolve()
+  await Promise.all([first.ended, second.ended])
+  expect([second.calls, second.error]).toEqual([['error'], failure])
+  expect(server.accepted).toBe(1)
+})
+
+test('what was sent is told: a sized body at once, a stream chunk by chunk', async () => {
+  await using server = await startServer((request, response) => {
+    request.resume().on('end', () => response.end('x'))
+  })
+  await using agent = new Agent()
+  const generate = async function* (): AsyncGenerator<string | Buffer> {
+    yield 'one'
+    yield ''
+    yield Buffer.from('two')
+  }
+  for (const [body, told] of [
+    [null, ['sent']],
+    ['text', ['text', 'sent']],
+    [generate(), ['one', 'two', 'sent']],
+  ] as const) {
+    const calls: string[] = []
+    const recorder = new Recorder('current', { start: () => calls.push('start'), head: () => calls.push('head') })
+    Object.assign(recorder.handler, {
+      onBodySent: (chunk: Uint8Array) => calls.push(String(chunk)),
+      onRequestSent: () => calls.push('sent'),
+    })
+    await send(agent, server.origin, recorder, { method: 'POST', body }).ended
+    expect(calls).toEqual(['start', ...told, 'head'])
   }
 })
