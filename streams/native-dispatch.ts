@@ -65,6 +65,8 @@ export class NativeDispatch<Controller extends NativeController>
   private isSubmitted = false
   private hasHead = false
   private headTurn = 0
+  /** The failure is known and waits for the next turn: there is nothing left to read. */
+  private isFailing = false
   private isPumping = false
   private isPumpQueued = false
   private held: Held | null = null
@@ -220,7 +222,7 @@ export class NativeDispatch<Controller extends NativeController>
     if (this.isPumping) return
     this.isPumping = true
     try {
-      while (this.isOpen() && !controller.paused) {
+      while (this.isOpen() && !controller.paused && !this.isFailing) {
         const isDone = this.held === null ? this.pumpSource() : this.pumpHeld(this.held)
         if (isDone) return
       }
@@ -266,8 +268,12 @@ export class NativeDispatch<Controller extends NativeController>
    * and undici never reports both in one turn.
    */
   private failBody(error: Error): void {
-    if (this.headTurn === currentTurn()) startImmediate(() => this.fail(error))
-    else this.fail(error)
+    if (this.headTurn !== currentTurn()) {
+      this.fail(error)
+      return
+    }
+    this.isFailing = true
+    startImmediate(() => this.fail(error))
   }
 
   private readTrailers(text: string): HeaderRecord {

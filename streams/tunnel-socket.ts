@@ -129,10 +129,6 @@ export class TunnelSocket extends Duplex implements Receiver {
     else this.waiting = callback
   }
 
-  override _writev(chunks: { chunk: Buffer; encoding: string }[], callback: WriteCallback): void {
-    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'buffer', callback)
-  }
-
   override _final(callback: WriteCallback): void {
     binding.uploadEnd(this.id)
     this.isWriteOver = true
