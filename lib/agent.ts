@@ -24,6 +24,7 @@ import {
   NotSupportedError,
 } from './errors.ts'
 import { adaptLegacyHandler, isLegacyHandler } from './legacy-handler.ts'
+import { acceptMocks, closeMocks, findMock } from './mock-clients.ts'
 import { readAgentOptions } from './options.ts'
 import type { AgentOptions, AgentSettings } from './options.ts'
 import type { OriginPool, OriginStats } from './origin-pool.ts'
@@ -139,6 +140,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     for (const method of ['request', 'stream', 'pipeline', 'connect', 'upgrade']) {
       Object.defineProperty(this.prototype, method, { value: borrow(method), writable: true, configurable: true })
     }
+    acceptMocks(this)
   }
 
   constructor(options?: AgentOptions) {
@@ -197,6 +199,8 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     try {
       assertDispatchOptions(options)
       this.assertOpen()
+      const mock = findMock(this, options)
+      if (mock !== undefined) return mock.dispatch(options, handler) ?? true
       const origin = normalizeOrigin(options.origin)
       pool = this[kPools].get(origin, (options.allowH2 ?? settings.allowH2) === false)
       if (settings.error !== null) throw settings.error
@@ -307,7 +311,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     const closing = (this[kClosing] ??= Promise.withResolvers<void>())
     // Not at once: a close of the same turn joins this one.
     queueMicrotask(() => this.closeIfIdle())
-    return closing.promise
+    return Promise.all([closing.promise, closeMocks(this)]).then(() => {})
   }
 
   private closeIfIdle(): void {

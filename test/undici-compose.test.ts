@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -181,4 +182,37 @@ test('the built-in fetch takes a composed agent', async () => {
   })
   const response = await globalThis.fetch(server.origin, { dispatcher: dispatcher as never })
   expect([await response.text(), events]).toEqual(['/composed', ['current']])
+})
+
+describe.each([
+  ['undici 8', undici8.MockAgent],
+  ['undici 7', undici7.MockAgent as unknown as typeof undici8.MockAgent],
+] as const)('a MockAgent of %s around an agent', (_name, MockAgent) => {
+  test('answers what is mocked, and lets the rest out or not', async () => {
+    await using server = await startServer((_request, response) => response.end('real'))
+    const agent = new Agent()
+    const mock = new MockAgent({ agent: agent as never })
+    mock.get('http://mocked.test').intercept({ path: '/a' }).reply(200, 'mocked')
+    const ask = async (origin: string, path: string): Promise<string> =>
+      (await mock.request({ origin, path, method: 'GET' })).body.text()
+    expect(await ask('http://mocked.test', '/a')).toBe('mocked')
+    expect(await ask(server.origin, '/')).toBe('real')
+    mock.disableNetConnect()
+    await expect(ask(server.origin, '/')).rejects.toThrow('net.connect disabled')
+    // The agent itself serves its mocks as well, as undici's does.
+    await expect(agent.request({ origin: server.origin, path: '/', method: 'GET' })).rejects.toThrow('net.connect')
+    await mock.close()
+    expect([agent.closed, agent.destroyed]).toEqual([true, true])
+  })
+
+  test('leaves other agents alone', async () => {
+    await using server = await startServer((_request, response) => response.end('real'))
+    await using other = new Agent()
+    await using agent = new Agent()
+    const mock = new MockAgent({ agent: agent as never })
+    mock.get(server.origin).intercept({ path: '/' }).reply(200, 'mocked')
+    const { body } = await other.request({ origin: server.origin, path: '/', method: 'GET' })
+    expect(await body.text()).toBe('real')
+    expect(agent).toBeInstanceOf(EventEmitter)
+  })
 })
