@@ -87,7 +87,7 @@ row('§3 legacy abort() without a reason is RequestAbortedError', {
   expected: { name: 'AbortError', code: 'UND_ERR_ABORTED', message: 'Request aborted' },
 })
 
-row('§3 abort() inside onRequestStart: nothing is sent, the error comes inside, the connection is kept', {
+row('§3 abort() inside onRequestStart: nothing is sent, the error comes inside', {
   on: WIRE,
   run: async (stage) => {
     const server = await stage.raw(OK)
@@ -98,6 +98,19 @@ row('§3 abort() inside onRequestStart: nothing is sent, the error comes inside,
     return [observer.events, server.requests.map(({ lines }) => lines[0])]
   },
   expected: [['start', 'error inside start'], ['GET /yes HTTP/1.1']],
+})
+
+row('§3 abort() inside onRequestStart: what becomes of the connection', {
+  on: WIRE,
+  run: async (stage) => {
+    const server = await stage.raw(OK)
+    const agent = stage.open({ connections: 1 })
+    await stage.send(agent, server.origin, { path: '/no' }, { start: (gate) => gate.abort(reason) }).ended
+    await stage.send(agent, server.origin, { path: '/yes' }).ended
+    return server.accepted
+  },
+  expected: 2,
+  differs: [{ id: 'C14', observed: 1 }],
 })
 
 row('§3 abort() inside onResponseStart and onResponseData', {

@@ -325,6 +325,21 @@ refuses('typeOfService', [
   [{ typeOfService: '1' }, invalid('typeOfService must be an integer between 0 and 255')],
 ])
 
+row('§2 typeOfService', {
+  on: AGENTS,
+  run: async (stage) => {
+    const server = await stage.raw(OK)
+    const seen = []
+    for (const typeOfService of [0, 16]) {
+      const observer = await stage.fetch(server.origin, { typeOfService })
+      seen.push(observer.error?.name ?? observer.head.status)
+    }
+    return seen
+  },
+  expected: [200, 200] as unknown[],
+  differs: [{ id: 'C15', observed: [200, 'NotSupportedError'] }],
+})
+
 refuses('body', [
   [{ body: 5 }, invalid('body must be a string, a Buffer, a Readable stream, an iterable, or an async iterable')],
   [{ body: true }, invalid('body must be a string, a Buffer, a Readable stream, an iterable, or an async iterable')],

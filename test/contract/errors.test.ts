@@ -301,6 +301,14 @@ const MALFORMED: readonly (readonly [string, string])[] = [
   ['a bad content-length', 'HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n'],
 ]
 
+const MALFORMED_CODES: unknown[] = [
+  'HPE_INVALID_CONSTANT',
+  'HPE_INVALID_CONSTANT',
+  'HPE_INVALID_STATUS',
+  'HPE_INVALID_HEADER_TOKEN',
+  'HPE_UNEXPECTED_CONTENT_LENGTH',
+]
+
 for (const [what, bytes] of MALFORMED) {
   row(`§4 HTTPParserError: ${what}`, {
     run: async (stage) => {
@@ -324,6 +332,16 @@ row('§4 lengths that contradict each other', {
     return seen
   },
   expected: Array.from({ length: 2 }, () => [BEFORE, 'ResponseContentLengthMismatchError']) as unknown[],
+  differs: [
+    {
+      id: 'C6',
+      when: ({ engine }) => engine === 'reqwest',
+      observed: [
+        [BEFORE, 'HTTPParserError'],
+        [['start', 'head 200', 'end'], undefined],
+      ],
+    },
+  ],
 })
 
 row('§4 HTTPParserError: a bad chunk', {
@@ -343,6 +361,7 @@ row('§4 HTTPParserError: the code', {
     return codes
   },
   expected: MALFORMED.map(() => undefined) as unknown[],
+  differs: [{ id: 'C9', observed: MALFORMED_CODES }],
 })
 
 row('§4 the same error class by instanceof, of either copy', {

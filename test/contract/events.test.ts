@@ -74,6 +74,20 @@ row('§5 targets are the agent, its pool and its client', {
   expected: [3, true, 3],
 })
 
+row('§5 targets are dispatchers', {
+  on: WIRE,
+  run: async (stage) => {
+    const server = await stage.raw(OK)
+    const agent = stage.open()
+    const connecting = once(agent, 'connect') as Promise<[URL, Partial<DispatcherSurface>[]]>
+    await stage.send(agent, server.origin).ended
+    const [, targets] = await connecting
+    return targets.map((target) => typeof target.dispatch)
+  },
+  expected: ['function', 'function', 'function'],
+  differs: [{ id: 'C19', observed: ['function', 'undefined', 'undefined'] }],
+})
+
 row('§5 disconnect of an idle connection that the server closed', {
   on: WIRE,
   run: async (stage) => {

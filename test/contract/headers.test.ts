@@ -15,7 +15,14 @@ row('§3 headers: lower-case names, twice is a list, once a string', {
     )
     return (await stage.fetch(server.origin)).head.headers
   },
-  expected: { 'x-one': '1', 'content-length': '0', 'x-two': ['a', 'b', 'c'], 'x-three': '1' },
+  expected: { 'x-one': '1', 'content-length': '0', 'x-two': ['a', 'b', 'c'], 'x-three': '1' } as unknown,
+  differs: [
+    {
+      id: 'C5',
+      when: ({ engine }) => engine === 'fetch',
+      observed: { 'x-one': '1', 'content-length': '0', 'x-two': 'a, b, c', 'x-three': '1' },
+    },
+  ],
 })
 
 row('§3 headers: order of first appearance', {
@@ -54,7 +61,7 @@ row('§3 headers: never joined', {
     const { vary, x, link } = (await stage.fetch(server.origin)).head.headers
     return { vary, x, link }
   },
-  expected: { vary: ['a', 'b'], x: 'a, b', link: ['c', 'd'] },
+  expected: { vary: ['a', 'b'], x: 'a, b', link: ['c', 'd'] } as unknown,
   differs: [
     {
       id: 'C5',
@@ -132,6 +139,7 @@ row('§3 headers: trailing blanks', {
     return (await stage.fetch(server.origin)).head.headers['a']
   },
   expected: 'x \t',
+  differs: [{ id: 'C6', when: ({ engine }) => engine === 'reqwest', observed: 'x' }],
 })
 
 row('§3 rawHeaders: a flat array of Buffers in the case and order of the wire', {
@@ -212,6 +220,7 @@ row('§3 rawTrailers: a flat array of Buffers', {
     return latin1((await stage.fetch(server.origin)).rawTrailers)
   },
   expected: ['X-Sum', '1', 'x-two', 'a', 'X-Two', 'b'] as unknown,
+  differs: [{ id: 'C8', observed: ['x-sum', '1', 'x-two', 'a', 'x-two', 'b'] }],
 })
 
 row('§3 legacy trailers: a flat array of Buffers', {
@@ -221,6 +230,7 @@ row('§3 legacy trailers: a flat array of Buffers', {
     return latin1((await stage.fetch(server.origin)).rawTrailers)
   },
   expected: ['X-Sum', '1', 'x-two', 'a', 'X-Two', 'b'] as unknown,
+  differs: [{ id: 'C8', observed: ['x-sum', '1', 'x-two', 'a', 'x-two', 'b'] }],
 })
 
 row('§3 statusMessage: the reason phrase as sent', {
@@ -257,7 +267,7 @@ row('§3 statusMessage: bytes beyond ASCII', {
     return (await stage.fetch(server.origin)).head.statusText
   },
   expected: 'Tr\u00e8s bien',
-  differs: [{ id: 'C6', observed: '' }],
+  differs: [{ id: 'C6', when: ({ engine }) => engine === 'reqwest', observed: '' }],
 })
 
 row('§3 more than 100 headers', {
@@ -268,6 +278,7 @@ row('§3 more than 100 headers', {
     return observer.error === null ? Object.keys(observer.head.headers).length : observer.error.name
   },
   expected: 151 as unknown,
+  differs: [{ id: 'C6', when: ({ engine }) => engine === 'reqwest', observed: 'HeadersOverflowError' }],
 })
 
 row('§3 unusual statuses', {

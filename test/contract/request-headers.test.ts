@@ -136,6 +136,13 @@ row("§2.1 host: the caller's, first, and lower-case", {
   expected: ['GET / HTTP/1.1', 'host: named.test', KEEP, 'a: 1', 'b: 2'],
 })
 
+row('§2.1 host: an empty one', {
+  on: WIRE,
+  run: async (stage) => (await wire(stage, { headers: { host: '' } }))[1],
+  expected: 'host: ',
+  differs: [{ id: 'C18', observed: HOST }],
+})
+
 row('§2.1 host: once, and one value', {
   run: (stage) =>
     all(stage, [['host', 'a', 'Host', 'b'], { host: ['a'] }], (_, headers) =>
@@ -259,7 +266,7 @@ row('§2.1 what reqwest writes instead', {
   differs: [
     {
       id: 'C3',
-      observed: ['POST / HTTP/1.1', 'x-case: 1', 'host: named.test', 'accept: */*', 'content-length: 5'],
+      observed: ['POST / HTTP/1.1', 'x-case: 1', 'host: named.test', 'content-length: 5', 'accept: */*'],
     },
   ],
 })

@@ -33,7 +33,7 @@ export class Stage implements AsyncDisposable {
   }
 
   /** One that trusts the test's certificates. */
-  openTrusting(options: { connect?: object } & object = {}): DispatcherSurface {
+  openTrusting(options: { connect?: object; [name: string]: unknown } = {}): DispatcherSurface {
     return this.open({ ...options, connect: { ...options.connect, ca: certificateAuthority } })
   }
 
