@@ -42,6 +42,10 @@ export function row<T>(
   title: string,
   { on = DISPATCHERS, run, expected, undici7, differs = [], isSerial }: Row<T>,
 ): void {
+  for (const { id, when } of differs) {
+    const isUsed = on.some((contestant) => contestant.library === 'sluice' && (when === undefined || when(contestant)))
+    if (!isUsed) throw new Error(`${title}: ${id} is nobody's difference`)
+  }
   const section = /^§\d/.exec(title)![0]
   const tally: RowTally = { section, title, outcome: 'holds', ids: [] }
   tallies.push(tally)

@@ -2,7 +2,7 @@
  * How many rows hold, by section. Every file of the suite counts its own; the last one to finish says the sum, for a run
  * of the whole suite has a process for each file and no order between them.
  */
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 
 export type Outcome = 'holds' | 'differs' | 'fails'
 
@@ -13,12 +13,18 @@ export interface RowTally {
   ids: string[]
 }
 
+const AN_HOUR = 3_600_000
 const folder = new URL('../../../node_modules/.cache/sluice-contract/', import.meta.url)
 
 /** The lines to print: of this file's rows, or of all when this was the last file of the suite. */
 export function report(rows: readonly RowTally[]): string[] {
   const files = readdirSync(new URL('..', import.meta.url)).filter((name) => name.endsWith('.test.ts')).length
   mkdirSync(folder, { recursive: true })
+  // What runs of single files have left: the number of a process comes again.
+  for (const name of readdirSync(folder)) {
+    const old = new URL(name, folder)
+    if (Date.now() - (statSync(old, { throwIfNoEntry: false })?.mtimeMs ?? 0) > AN_HOUR) rmSync(old, { force: true })
+  }
   // The forks of one run have one parent.
   const log = new URL(`${process.ppid}.jsonl`, folder)
   appendFileSync(log, `${JSON.stringify(rows)}\n`)
