@@ -8,7 +8,7 @@ import type { ConnectionEvent, CoreErrorInfo, NativeAgent } from '../native/bind
 /** The head of a response; with `isComplete` also its body and trailers. */
 export interface ResponseHead {
   status: number
-  /** The reason phrase as sent, latin1; empty on HTTP/2. */
+  /** The reason phrase as sent, read as UTF-8 as undici does; empty on HTTP/2. */
   statusText: string
   /** Header names and values in wire order and the server's case, latin1, separated by NUL; empty without any. */
   headerText: string
@@ -121,6 +121,7 @@ const SCRATCH_BYTES = 1024 * 1024
 /** Node's own, missing from its types: `toString('latin1')` without the look-up of the encoding. */
 interface Latin1Buffer extends Buffer<ArrayBuffer> {
   latin1Slice(start: number, end: number): string
+  utf8Slice(start: number, end: number): string
   latin1Write(text: string, offset: number): number
 }
 
@@ -364,7 +365,7 @@ function decodeHead(kind: number, at: number): ResponseHead {
   const isLengthKnown = scratchWords[at + 9] !== INHERIT
   return {
     status: scratchWords[at + 3]!,
-    statusText: scratch.latin1Slice(reason, headers),
+    statusText: scratch.utf8Slice(reason, headers),
     headerText: scratch.latin1Slice(headers, body),
     isHttp2: (kind & FLAG_HTTP2) !== 0,
     isComplete: (kind & FLAG_COMPLETE) !== 0,

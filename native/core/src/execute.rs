@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use http_body::Body;
 use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use crate::handler::DispatchHandler;
 use crate::pause::PauseState;
 use crate::request::{DispatchOptions, RequestBody};
 use crate::transport::{ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse};
-use crate::tunnel::{TunnelSource, run_tunnel};
+use crate::tunnel::run_tunnel;
 use crate::upload::{UploadBody, UploadProgress, UploadQueue};
 
 /// A body of known length up to this goes to the handler with its head, if it is there already.
@@ -47,6 +48,10 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     let total = options.timeout;
     let tunnel = options.tunnel.take();
     let framing = framing(&options);
+    let source = match &options.body {
+        RequestBody::Stream { queue, length: None } => Some(Arc::clone(queue)),
+        _ => None,
+    };
     // Made here, so that a request that never runs closes its upload too.
     let (body, progress) = UploadBody::new(std::mem::take(&mut options.body));
     let slot = ConnectionSlot::default();
@@ -55,6 +60,7 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
             options,
             framing,
             body,
+            source,
             progress: &progress,
             slot: &slot,
             is_tunnel: tunnel.is_some(),
@@ -70,7 +76,7 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     };
     let outcome = match (outcome, tunnel) {
         // No longer a request: neither its limits nor its agent's end concern it.
-        (Ok(Some(source)), Some(tunnel)) => tunnel_through(source, &tunnel, controller, &mut handler).await,
+        (Ok(Some(upgrade)), Some(tunnel)) => tunnel_through(upgrade, &tunnel, controller, &mut handler).await,
         (Ok(_), _) => Ok(()),
         (Err(error), _) => Err(error),
     };
@@ -79,20 +85,16 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     }
 }
 
-async fn tunnel_through<B, H>(
-    source: TunnelSource<B>,
-    tunnel: &Arc<UploadQueue>,
+async fn tunnel_through<H: DispatchHandler>(
+    upgrade: OnUpgrade,
+    tunnel: &UploadQueue,
     controller: &RequestController,
     handler: &mut H,
-) -> Result<(), CoreError>
-where
-    B: Body<Data = Bytes, Error = CoreError> + Send + Unpin,
-    H: DispatchHandler,
-{
+) -> Result<(), CoreError> {
     let outcome = tokio::select! {
         biased;
         () = controller.aborted() => Err(CoreError::RequestAborted),
-        outcome = run_tunnel(source, tunnel, controller, handler) => outcome,
+        outcome = run_tunnel(upgrade, tunnel, controller, handler) => outcome,
     };
     tunnel.close();
     outcome
@@ -126,11 +128,7 @@ async fn elapsed(limit: Option<Duration>) {
 
 /// How the body ends: an empty one says so where a payload is expected (RFC 9110 §8.6).
 fn framing(options: &DispatchOptions) -> Framing {
-    let empty = if EXPECTS_PAYLOAD.contains(&options.method.as_str()) {
-        Framing::Length(0)
-    } else {
-        Framing::None
-    };
+    let empty = empty_framing(&options.method);
     match &options.body {
         RequestBody::Empty => empty,
         RequestBody::Bytes(bytes) if bytes.is_empty() => empty,
@@ -143,17 +141,25 @@ fn framing(options: &DispatchOptions) -> Framing {
     }
 }
 
+fn empty_framing(method: &Method) -> Framing {
+    if EXPECTS_PAYLOAD.contains(&method.as_str()) {
+        Framing::Length(0)
+    } else {
+        Framing::None
+    }
+}
+
 /// What `run` takes of a request.
 struct Outgoing<'a> {
     options: DispatchOptions,
     framing: Framing,
     body: Option<UploadBody>,
+    /// Of a body whose length is not known.
+    source: Option<Arc<UploadQueue>>,
     progress: &'a UploadProgress,
     slot: &'a ConnectionSlot,
     is_tunnel: bool,
 }
-
-type LeaseBody<T> = <<T as Transport>::Lease as TransportLease>::Body;
 
 /// Returns what is left when the connection has become a tunnel.
 async fn run<T: Transport, H: DispatchHandler>(
@@ -161,11 +167,12 @@ async fn run<T: Transport, H: DispatchHandler>(
     outgoing: Outgoing<'_>,
     controller: &RequestController,
     handler: &mut H,
-) -> Result<Option<TunnelSource<LeaseBody<T>>>, CoreError> {
+) -> Result<Option<OnUpgrade>, CoreError> {
     let Outgoing {
         options,
-        framing,
-        body,
+        mut framing,
+        mut body,
+        source,
         progress,
         slot,
         is_tunnel,
@@ -180,8 +187,14 @@ async fn run<T: Transport, H: DispatchHandler>(
     };
     let lease = transport.checkout(route).await?;
     handler.on_connection(lease.info()).await;
+    // A source that has nothing to say is no body, as in undici, where the first chunk brings the head along.
+    if let Some(source) = source
+        && !source.has_content().await
+    {
+        framing = empty_framing(&options.method);
+        body = None;
+    }
     let asks_upgrade = options.upgrade.is_some();
-    let is_connect = options.method == Method::CONNECT;
     let request = WireRequest {
         method: options.method,
         target: options.target,
@@ -214,12 +227,11 @@ async fn run<T: Transport, H: DispatchHandler>(
     if start.status == 101 && !asks_upgrade {
         return Err(CoreError::Socket("bad upgrade".into()));
     }
-    if is_tunnel && (is_connect || start.status == 101) {
+    if let Some(upgrade) = upgrade.filter(|_| is_tunnel) {
+        // The pool has seen the last of the connection before the handler has it.
+        drop(body);
         handler.on_upgrade(start).await;
-        return Ok(Some(match upgrade {
-            Some(upgrade) => TunnelSource::Upgraded(upgrade),
-            None => TunnelSource::Refused(body),
-        }));
+        return Ok(Some(upgrade));
     }
     start.content_length = body.size_hint().exact();
 

@@ -130,6 +130,22 @@ impl UploadQueue {
         Poll::Pending
     }
 
+    /// Waits for the first chunk or the end; whether there is anything to send. Cancel safe.
+    pub async fn has_content(&self) -> bool {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if !state.frames.is_empty() || matches!(state.end, Some(Err(_))) {
+                return Poll::Ready(true);
+            }
+            if state.end.is_some() {
+                return Poll::Ready(false);
+            }
+            state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
     /// The next chunk; `None` at the end. Cancel safe.
     pub async fn next(&self) -> Option<Result<Bytes, UploadError>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await

@@ -114,12 +114,30 @@ async fn an_answer_that_is_no_http_is_a_parser_error() {
         ("HTTP/1.1 200 OK\r\nbad name: 1\r\n\r\n", "HPE_INVALID_HEADER_TOKEN"),
         ("HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n", "HPE_INVALID_HEADER_TOKEN"),
         (
-            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
             "HPE_UNEXPECTED_CONTENT_LENGTH",
         ),
     ];
     for (answer, code) in rows {
         assert_eq!(refused(answer).await, ("HTTPParserError", code), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn lengths_that_contradict_each_other_are_refused() {
+    let two = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n";
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n";
+    match engine() {
+        EngineKind::Wire => {
+            for answer in [two, both] {
+                assert_eq!(
+                    refused(answer).await.1,
+                    "UND_ERR_RES_CONTENT_LENGTH_MISMATCH",
+                    "{answer:?}"
+                );
+            }
+        }
+        EngineKind::Reqwest => assert_eq!(refused(two).await.1, "HPE_UNEXPECTED_CONTENT_LENGTH"),
     }
 }
 

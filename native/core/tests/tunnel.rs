@@ -205,6 +205,8 @@ async fn connect_gives_the_tunnel_whatever_the_status() {
     let mut refused = tunnel(&server, &agent, Method::CONNECT, "other.test:443", answer).await;
     assert_eq!(refused.head.status, 407);
     assert_eq!(refused.events.data().await, "no");
+    refused.queue.push(Bytes::from_static(b"why"));
+    assert_eq!(refused.connection.body(3).await, b"why");
     drop(refused.connection);
     assert!(refused.events.finish().await.end.is_ok());
 }

@@ -18,11 +18,18 @@ pub struct ResponseBody<B> {
     inner: B,
     origin: Origin,
     address: Option<IpAddr>,
+    /// The server announced a length and that it would close.
+    closes_after_length: bool,
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn new(inner: B, origin: Origin, address: Option<IpAddr>) -> Self {
-        Self { inner, origin, address }
+    pub(super) fn new(inner: B, origin: Origin, address: Option<IpAddr>, closes_after_length: bool) -> Self {
+        Self {
+            inner,
+            origin,
+            address,
+            closes_after_length,
+        }
     }
 }
 
@@ -37,7 +44,11 @@ impl<B: Body<Data = Bytes, Error: Error + 'static> + Unpin> Body for ResponseBod
                 address: self.address,
                 connect_timeout: None,
             };
-            classify(&error, Phase::Body, &peer)
+            match classify(&error, Phase::Body, &peer) {
+                // undici's verdict where the server said that it would close.
+                CoreError::Socket(_) if self.closes_after_length => CoreError::ResponseContentLengthMismatch,
+                error => error,
+            }
         })
     }
 

@@ -95,7 +95,8 @@ pub fn response_start(head: &[u8]) -> Option<ResponseStart> {
         }
         text.extend_from_slice(line[..colon].trim_ascii());
         text.push(0);
-        text.extend_from_slice(line[colon + 1..].trim_ascii());
+        // Blanks at the end stay, as llhttp leaves them.
+        text.extend_from_slice(line[colon + 1..].trim_ascii_start());
     }
     Some(ResponseStart {
         status,
@@ -122,15 +123,22 @@ pub fn keeps_connection(method: &Method, start: &ResponseStart) -> bool {
     if connection("close") || (start.version == Version::HTTP_10 && !connection("keep-alive")) {
         return false;
     }
+    if start.status == 204 {
+        // A body that may not be there, but is announced, would be taken for the next response.
+        return start
+            .headers
+            .get("content-length")
+            .is_none_or(|length| length.trim_ascii() == b"0");
+    }
     // Without framing the body ends with the connection.
     method == Method::HEAD
-        || matches!(start.status, 204 | 304)
+        || start.status == 304
         || start.headers.get("content-length").is_some()
         || start
             .headers
             .get_all("transfer-encoding")
             .last()
-            .is_some_and(|value| value.to_ascii_lowercase().ends_with(b"chunked"))
+            .is_some_and(|value| value.trim_ascii_end().to_ascii_lowercase().ends_with(b"chunked"))
 }
 
 #[cfg(test)]
@@ -144,7 +152,7 @@ mod tests {
         assert_eq!((start.status, start.reason.as_ref()), (299, b"Na\xefve " as &[u8]));
         assert_eq!(
             start.headers.text(),
-            b"X-A\x001\x00set-Cookie\x00a\x00X-a\x002\x00Empty\x00"
+            b"X-A\x001\x00set-Cookie\x00a\x00X-a\x002 \x00Empty\x00"
         );
     }
 
@@ -168,5 +176,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nConnection: x, Close\r\ncontent-length: 1\r\n\r\n"
         ));
         assert!(!keeps("HTTP/1.1 200 OK\r\n\r\n"));
+        assert!(keeps("HTTP/1.1 204 No Content\r\n\r\n"));
+        assert!(!keeps("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n"));
     }
 }

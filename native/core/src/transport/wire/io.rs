@@ -112,7 +112,7 @@ impl AsyncRead for WireIo {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let read = &buf.filled()[before..];
+        let read = &mut buf.filled_mut()[before..];
         this.info.count_read(read.len());
         this.tap.read(read);
         Poll::Ready(Ok(()))

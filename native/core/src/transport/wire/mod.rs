@@ -201,7 +201,10 @@ async fn send_http1(
     let number = connection.serve();
     let closes = request.closes || pool.limits().max_requests.is_some_and(|limit| number >= limit);
     request.slot.set(Arc::clone(&connection), number);
-    connection.tap.arm(request_head(request, &pool.route().origin, closes));
+    let is_connect = request.method == Method::CONNECT;
+    connection
+        .tap
+        .arm(request_head(request, &pool.route().origin, closes), is_connect);
     let mut wire = http::Request::new(body_of(request));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");
@@ -223,12 +226,24 @@ async fn send_http1(
     .await?;
     let mut response = match sent {
         Ok(response) => response,
-        Err(error) => return Err(unsent(error, request, &exchange.peer())),
+        Err(error) => {
+            let failed = unsent(error, request, &exchange.peer());
+            return Err(match (failed, connection.tap.take_head()) {
+                (Unsent::Failed(CoreError::HttpParser { .. }), Some(head)) if has_two_lengths(&head) => {
+                    Unsent::Failed(CoreError::ResponseContentLengthMismatch)
+                }
+                (failed, _) => failed,
+            });
+        }
     };
     let head = connection.tap.take_head();
     let start = head.and_then(|head| response_start(&head));
     let start = start.unwrap_or_else(|| start_of(&response));
-    let is_upgraded = start.status == 101 || (request.method == Method::CONNECT && (200..300).contains(&start.status));
+    if start.headers.get("content-length").is_some() && start.headers.get("transfer-encoding").is_some() {
+        // Two lengths that may differ are how responses are smuggled (RFC 9112 §6.3).
+        return Err(Unsent::Failed(CoreError::ResponseContentLengthMismatch));
+    }
+    let is_upgraded = start.status == 101 || is_connect;
     if is_upgraded {
         exchange.keep(None);
         exchange.explain("upgrade");
@@ -248,6 +263,15 @@ async fn send_http1(
         body: WireBody::new(response.into_body(), exchange),
         upgrade,
     })
+}
+
+/// hyper's parser tells lengths that contradict each other from no other bad length.
+fn has_two_lengths(head: &[u8]) -> bool {
+    let Some(start) = response_start(head) else {
+        return false;
+    };
+    let lengths: Vec<_> = start.headers.get_all("content-length").collect();
+    lengths.len() > 1 && lengths.iter().all(|length| length.iter().all(u8::is_ascii_digit))
 }
 
 async fn send_http2(

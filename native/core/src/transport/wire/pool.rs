@@ -256,6 +256,10 @@ impl Pool {
         }
         let now = Instant::now();
         while let Some(idle) = state.idle.pop() {
+            if self.is_old(&idle.connection) {
+                idle.connection.switch.explain(CoreError::Informational("reset".into()));
+                continue;
+            }
             if !idle.sender.is_closed() && idle.expires > now {
                 return Ok(Ok(Grant::Idle(idle)));
             }
@@ -380,6 +384,10 @@ impl Pool {
         state.shared.retain(|shared| shared.connection.id != connection);
     }
 
+    fn is_old(&self, connection: &Connection) -> bool {
+        self.limits.ttl.is_some_and(|ttl| connection.opened.elapsed() > ttl)
+    }
+
     /// Takes a connection back that can serve another request, and keeps it for so long.
     pub fn check_in(
         self: &Arc<Self>,
@@ -387,8 +395,7 @@ impl Pool {
         sender: http1::SendRequest<OutgoingBody>,
         keep: Option<Duration>,
     ) {
-        let is_old = self.limits.ttl.is_some_and(|ttl| connection.opened.elapsed() >= ttl);
-        let Some(keep) = keep.filter(|_| !is_old) else {
+        let Some(keep) = keep.filter(|_| !self.is_old(connection)) else {
             connection.switch.explain(CoreError::Informational("reset".into()));
             return;
         };

@@ -32,6 +32,22 @@ struct State {
     incoming: Vec<u8>,
     informational: Vec<Vec<u8>>,
     head: Option<Vec<u8>>,
+    is_connect: bool,
+}
+
+/// Where a status line has its status.
+const STATUS: std::ops::Range<usize> = 9..12;
+
+/// Writes 200 over the status of a head that begins `before` bytes ahead of `bytes`. An informational status stays.
+fn show_success(head: &[u8], before: usize, bytes: &mut [u8]) {
+    if head.get(STATUS.start) == Some(&b'1') {
+        return;
+    }
+    for (at, digit) in STATUS.zip(*b"200") {
+        if let Some(byte) = at.checked_sub(before).and_then(|at| bytes.get_mut(at)) {
+            *byte = digit;
+        }
+    }
 }
 
 impl Tap {
@@ -40,10 +56,14 @@ impl Tap {
     }
 
     /// Before a request is handed to hyper: `head` is what goes out for it.
-    pub fn arm(&self, head: Vec<u8>) {
+    ///
+    /// With `is_connect` hyper is shown every final status as 200, since it takes no other for a tunnel's; the head
+    /// that is kept says what the server said.
+    pub fn arm(&self, head: Vec<u8>, is_connect: bool) {
         let mut state = self.lock();
         *state = State {
             outgoing: head,
+            is_connect,
             ..State::default()
         };
         drop(state);
@@ -67,15 +87,19 @@ impl Tap {
         }
     }
 
-    /// What the socket brought.
-    pub fn read(&self, mut bytes: &[u8]) {
+    /// What the socket brought, before hyper sees it.
+    pub fn read(&self, mut bytes: &mut [u8]) {
         if !self.is_reading.load(Ordering::Acquire) {
             return;
         }
         let mut state = self.lock();
         while !bytes.is_empty() {
-            let start = state.incoming.len().saturating_sub(3);
+            let before = state.incoming.len();
+            let start = before.saturating_sub(3);
             state.incoming.extend_from_slice(bytes);
+            if state.is_connect {
+                show_success(&state.incoming, before, bytes);
+            }
             let Some(end) = head_end(&state.incoming, start) else {
                 if state.incoming.len() > MAX_HEAD {
                     self.is_reading.store(false, Ordering::Release);
@@ -86,7 +110,8 @@ impl Tap {
             let surplus = state.incoming.len() - end;
             state.incoming.truncate(end);
             let head = std::mem::take(&mut state.incoming);
-            bytes = &bytes[bytes.len() - surplus..];
+            let parsed = bytes.len() - surplus;
+            bytes = &mut bytes[parsed..];
             if is_informational(&head) {
                 state.informational.push(head);
                 self.has_informational.store(true, Ordering::Release);
@@ -167,7 +192,7 @@ mod tests {
 
     fn armed(head: &str) -> Tap {
         let tap = Tap::default();
-        tap.arm(head.as_bytes().to_vec());
+        tap.arm(head.as_bytes().to_vec(), false);
         tap
     }
 
@@ -175,10 +200,10 @@ mod tests {
     fn a_head_in_pieces_is_found_and_the_body_left_alone() {
         let tap = armed("");
         for piece in ["HTTP/1.1 200 OK\r\nA: b\r", "\n\r", "\nbody\r\n\r\n"] {
-            tap.read(piece.as_bytes());
+            tap.read(&mut piece.as_bytes().to_vec());
         }
         assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
-        tap.read(b"HTTP/1.1 500 late\r\n\r\n");
+        tap.read(&mut b"HTTP/1.1 500 late\r\n\r\n".to_vec());
         assert_eq!(tap.take_head(), None);
     }
 
@@ -187,7 +212,8 @@ mod tests {
         let tap = armed("");
         let waker = noop_waker();
         let cx = Context::from_waker(&waker);
-        tap.read(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 204 No\r\n\r\n");
+        let heads = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 204 No\r\n\r\n";
+        tap.read(&mut heads.to_vec());
         let heads = tap.poll_informational(&cx);
         assert_eq!(
             heads,
@@ -198,6 +224,19 @@ mod tests {
         );
         assert!(tap.poll_informational(&cx).is_empty());
         assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 204 No\r\n\r\n");
+    }
+
+    #[test]
+    fn a_refused_connect_looks_to_hyper_like_one_that_was_granted() {
+        for size in [1, 2, 5, 100] {
+            let tap = Tap::default();
+            tap.arm(Vec::new(), true);
+            let mut bytes = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 407 Authenticate\r\n\r\n407 body".to_vec();
+            bytes.chunks_mut(size).for_each(|piece| tap.read(piece));
+            let shown = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 Authenticate\r\n\r\n407 body";
+            assert_eq!(bytes, shown, "{size}");
+            assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 407 Authenticate\r\n\r\n");
+        }
     }
 
     #[test]
