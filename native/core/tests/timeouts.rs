@@ -239,6 +239,7 @@ async fn the_headers_timer_waits_for_the_upload() {
         },
         handler,
     );
+    queue.push("first".into());
     let mut request = requests.recv().await.unwrap();
     settle().await;
     advance(FAR * 10).await;
@@ -246,6 +247,7 @@ async fn the_headers_timer_waits_for_the_upload() {
     assert!(events.now().is_none(), "the request is still being written");
     queue.finish();
     let body = request.wire.body.as_mut().unwrap();
+    assert!(http_body_util::BodyExt::frame(body).await.is_some());
     assert!(http_body_util::BodyExt::frame(body).await.is_none());
     let written = Instant::now();
     assert_eq!(events.error().await, CoreError::HeadersTimeout);

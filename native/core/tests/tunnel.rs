@@ -207,6 +207,7 @@ async fn connect_gives_the_tunnel_whatever_the_status() {
     assert_eq!(refused.events.data().await, "no");
     refused.queue.push(Bytes::from_static(b"why"));
     assert_eq!(refused.connection.body(3).await, b"why");
+    refused.queue.finish();
     drop(refused.connection);
     assert!(refused.events.finish().await.end.is_ok());
 }
