@@ -198,7 +198,8 @@ function readStream(source: Source): ChunkReader {
       // It was told why, and reports to its own listeners; the request has its error already.
       const destroyed = source as unknown as Readable
       destroyed.on('error', ignore)
-      destroyed.destroy?.(error instanceof Error ? error : undefined)
+      // Without the error, as undici: a stream that nobody listens to would throw it.
+      destroyed.destroy?.()
     },
   }
 }

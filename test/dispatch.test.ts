@@ -119,7 +119,7 @@ describe.each(dispatchRows)('$path, $generation handler', ({ path, open, generat
   test.each([
     ['a phrase as sent', 'HTTP/1.1 200 Very Well\r\n', 'Very Well'],
     ['an empty phrase', 'HTTP/1.1 200 \r\n', ''],
-    ['a latin1 phrase as sent', 'HTTP/1.1 200 Tr\u00e8s bien\r\n', 'Tr\u00e8s bien'],
+    ['a phrase read as UTF-8', 'HTTP/1.1 200 Tr\u00c3\u00a8s bien\r\n', 'Tr\u00e8s bien'],
   ])('the status message is %s', async (_name, line, phrase) => {
     await using server = await startRaw(line, 'content-length: 0\r\n\r\n')
     await using dispatcher = open()
