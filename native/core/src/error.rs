@@ -36,6 +36,10 @@ pub enum CoreError {
     ConnectTimeout { address: String, timeout_ms: u128 },
     #[error("Headers Timeout Error")]
     HeadersTimeout,
+    #[error("HTTP/2: \"headers timeout after {timeout_ms}\"")]
+    Http2HeadersTimeout { timeout_ms: u128 },
+    #[error("HTTP/2: \"stream timeout after {timeout_ms}\"")]
+    Http2BodyTimeout { timeout_ms: u128 },
     #[error("Headers Overflow Error")]
     HeadersOverflow,
     #[error("Body Timeout Error")]
@@ -79,7 +83,7 @@ pub enum CoreError {
     Connects(Vec<SystemError>),
     #[error("{message}")]
     Tls { code: &'static str, message: String },
-    #[error("HTTP/2: \"{message}\"")]
+    #[error("{message}")]
     Http2 { code: &'static str, message: String },
     #[error("Internal error: {0}")]
     Internal(String),
@@ -117,6 +121,8 @@ impl CoreError {
     fn row(&self) -> (&'static str, &'static str) {
         match self {
             Self::ConnectTimeout { .. } => ("ConnectTimeoutError", "UND_ERR_CONNECT_TIMEOUT"),
+            Self::Http2HeadersTimeout { .. } => ("HeadersTimeoutError", "UND_ERR_HEADERS_TIMEOUT"),
+            Self::Http2BodyTimeout { .. } => ("BodyTimeoutError", "UND_ERR_BODY_TIMEOUT"),
             Self::HeadersTimeout => ("HeadersTimeoutError", "UND_ERR_HEADERS_TIMEOUT"),
             Self::HeadersOverflow => ("HeadersOverflowError", "UND_ERR_HEADERS_OVERFLOW"),
             Self::BodyTimeout => ("BodyTimeoutError", "UND_ERR_BODY_TIMEOUT"),

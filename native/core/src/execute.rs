@@ -187,6 +187,7 @@ async fn run<T: Transport, H: DispatchHandler>(
     };
     let lease = transport.checkout(route).await?;
     handler.on_connection(lease.info()).await;
+    let is_http2 = lease.info().is_some_and(|info| info.is_http2);
     // A source that has nothing to say is no body, as in undici, where the first chunk brings the head along.
     if let Some(source) = source
         && !source.has_content().await
@@ -213,7 +214,7 @@ async fn run<T: Transport, H: DispatchHandler>(
         tokio::select! {
             biased;
             response = lease.send(request, &mut on_informational) => response?,
-            () = silent_server(progress, options.headers_timeout) => return Err(CoreError::HeadersTimeout),
+            () = silent_server(progress, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
     let WireResponse {
@@ -261,7 +262,7 @@ async fn run<T: Transport, H: DispatchHandler>(
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            () = silent_body(controller.pause_state(), body_timeout) => return Err(CoreError::BodyTimeout),
+            () = silent_body(controller.pause_state(), body_timeout) => return Err(body_timeout_error(is_http2, body_timeout)),
         };
         match frame.transpose()?.map(http_body::Frame::into_data) {
             Some(Ok(data)) if data.is_empty() => {}
@@ -312,6 +313,24 @@ async fn silent_body(pause: &PauseState, limit: Option<Duration>) {
         if !pause.is_paused() && pause.resumes() == resumes {
             return;
         }
+    }
+}
+
+fn headers_timeout_error(is_http2: bool, limit: Option<Duration>) -> CoreError {
+    let timeout_ms = limit.unwrap_or_default().as_millis();
+    if is_http2 {
+        CoreError::Http2HeadersTimeout { timeout_ms }
+    } else {
+        CoreError::HeadersTimeout
+    }
+}
+
+fn body_timeout_error(is_http2: bool, limit: Option<Duration>) -> CoreError {
+    let timeout_ms = limit.unwrap_or_default().as_millis();
+    if is_http2 {
+        CoreError::Http2BodyTimeout { timeout_ms }
+    } else {
+        CoreError::BodyTimeout
     }
 }
 

@@ -237,7 +237,6 @@ const PARSER_CODES: [(&str, &str, &str); 6] = [
 
 fn h2_error(error: &h2::Error) -> Option<CoreError> {
     let reason = error.reason()?;
-    let message = format!("stream error: {reason:?}", reason = reason.description());
     if error.is_go_away() {
         return Some(CoreError::Socket(format!(
             "HTTP/2: GOAWAY with code {}",
@@ -247,12 +246,12 @@ fn h2_error(error: &h2::Error) -> Option<CoreError> {
     if error.is_reset() {
         return Some(CoreError::Http2 {
             code: "ERR_HTTP2_STREAM_ERROR",
-            message,
+            message: format!("Stream closed with error code NGHTTP2_{reason:?}"),
         });
     }
     Some(CoreError::Http2 {
         code: "ERR_HTTP2_SESSION_ERROR",
-        message,
+        message: format!("Session closed with error code NGHTTP2_{reason:?}"),
     })
 }
 
