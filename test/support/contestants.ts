@@ -37,7 +37,7 @@ function contestant(
 ): Contestant {
   const open = (options?: AgentOptions): OpenAgent => {
     const dispatcher = create(options)
-    return { dispatcher, [Symbol.asyncDispose]: async () => void (await dispatcher.destroy()) }
+    return { dispatcher, [Symbol.asyncDispose]: async () => await dispatcher.destroy() }
   }
   return { undici, agent, open }
 }
