@@ -194,7 +194,7 @@ function readStream(source: Source): ChunkReader {
   const iterator = (stream as Readable)[Symbol.asyncIterator]() as AsyncIterator<Chunk>
   return {
     next: () => iterator.next(),
-    stop: (error) => {
+    stop: () => {
       // It was told why, and reports to its own listeners; the request has its error already.
       const destroyed = source as unknown as Readable
       destroyed.on('error', ignore)
