@@ -127,7 +127,7 @@ describe.each(contestants)('%s', (_name, { undici, open }) => {
     const peer = await server.next()
     await opened
     const seen = peerClosed(peer)
-    socket.close(...args)
+    socket.close(...(args as unknown as [number, string]))
     expect(await seen).toEqual(expected)
     expect(await closed).toEqual([...expected, true])
     await until(() => server.sockets.size === 0)
@@ -143,7 +143,7 @@ describe.each(contestants)('%s', (_name, { undici, open }) => {
     const { opened, closed, errors } = connect(undici, agent, server.url)
     const peer = await server.next()
     await opened
-    peer.close(...args)
+    peer.close(...(args as unknown as [number, string]))
     expect(await closed).toEqual([...expected, true])
     expect(errors).toEqual([])
     await until(() => server.sockets.size === 0)
