@@ -372,7 +372,7 @@ row('§2 an option that means nothing is accepted: null, 0, unknown keys, allowH
       },
       { typeOfService: null, upgrade: null, allowH2: false, idempotent: 'any', blocking: 'any', servername: null },
       { __mockAgentBodyForDispatch: null, anything: { at: 'all' }, redirections: 5 },
-      { upgrade: '', headersTimeout: 1.5, bodyTimeout: 0.5 * 1e6 },
+      { upgrade: '', headersTimeout: 60_000.5, bodyTimeout: 0.5 * 1e6 },
     ]) {
       const observer = await stage.send(agent, server.origin, options as never).ended
       seen.push([observer.head?.status, stage.facts(observer.error)])
