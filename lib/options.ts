@@ -57,6 +57,11 @@ export interface AgentOptions {
   windowBytes?: number | undefined
   /** Bytes taken from an upload's source ahead of the socket. Default 512 KiB. */
   uploadWindowBytes?: number | undefined
+  /**
+   * Bytes that all bodies of the agent may hold, responses and uploads. Default 64 MiB. A body that holds nothing may
+   * always take one frame more, so that paused bodies do not starve the others. `agent.stats.bufferedBytes` tells.
+   */
+  maxBufferedBytes?: number | undefined
   /** Milliseconds for DNS, TCP and TLS together; 0 is off. Default 10 s. */
   connectTimeout?: number | null | undefined
   /** Milliseconds from the end of the request to the response head; 0 is off. Default 300 s. */
@@ -153,6 +158,7 @@ const isUndicis: Check = () => true
 const OPTIONS: Record<keyof AgentOptions, Check> = {
   windowBytes: isBytes,
   uploadWindowBytes: isBytes,
+  maxBufferedBytes: isBytes,
   connectTimeout: isMilliseconds,
   headersTimeout: isUndicis,
   bodyTimeout: isUndicis,
@@ -357,6 +363,7 @@ function toNative(options: AgentOptions, connect: ConnectOptions): NativeAgentCo
   return {
     windowBytes: options.windowBytes,
     uploadWindowBytes: options.uploadWindowBytes,
+    maxBufferedBytes: options.maxBufferedBytes,
     connectTimeout: connect.timeout ?? options.connectTimeout ?? undefined,
     headersTimeout: options.headersTimeout ?? undefined,
     bodyTimeout: options.bodyTimeout ?? undefined,

@@ -61,6 +61,7 @@ export type NativeAgent = number & { readonly __nativeAgent: unique symbol }
 export interface NativeAgentConfig {
   windowBytes?: number | undefined
   uploadWindowBytes?: number | undefined
+  maxBufferedBytes?: number | undefined
   headersTimeout?: number | undefined
   bodyTimeout?: number | undefined
   timeout?: number | undefined

@@ -6,6 +6,7 @@ import { Agent, fetch } from '../lib/index.ts'
 import { floodBytes, floodHash, readRest, sha256 } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
 import { startFlood, startServer, startTcpServer } from './support/servers.ts'
+import { Standstill, untilStopped } from './support/standstill.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -22,34 +23,6 @@ beforeEach(() => {
 })
 
 afterEach(() => agent.destroy())
-
-/** How long a figure has stood still: rest is the one thing that no event tells of. */
-class Standstill {
-  private readonly figure: () => number
-  private last = -1
-  private since = 0
-
-  constructor(figure: () => number) {
-    this.figure = figure
-  }
-
-  /** ms since the figure changed, at the looks that were taken. */
-  look(): number {
-    const now = this.figure()
-    if (now !== this.last) {
-      this.last = now
-      this.since = performance.now()
-    }
-    return performance.now() - this.since
-  }
-}
-
-/** The figure, once it is not 0 and has stood still for 150 ms. */
-async function untilStopped(figure: () => number): Promise<number> {
-  const standstill = new Standstill(figure)
-  await until(() => standstill.look() > 150 && figure() > 0)
-  return figure()
-}
 
 describe('400 MiB against a client that reads nothing and blocks its event loop', () => {
   const LENGTH = 400 * MiB

@@ -46,6 +46,9 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
     if let Some(bytes) = number("uploadWindowBytes")? {
         config.upload_window = bytes_of(bytes);
     }
+    if let Some(bytes) = number("maxBufferedBytes")? {
+        config.max_buffered = bytes_of(bytes);
+    }
     if let Some(bytes) = number("maxHeaderSize")? {
         config.max_header_size = bytes_of(bytes);
     }

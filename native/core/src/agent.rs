@@ -26,6 +26,8 @@ pub struct AgentConfig {
     pub window: usize,
     /// Bytes taken from an upload's source ahead of the socket.
     pub upload_window: usize,
+    /// Bytes that all bodies together may hold, but for one frame each.
+    pub max_buffered: usize,
     pub headers_timeout: Option<Duration>,
     pub body_timeout: Option<Duration>,
     pub timeout: Option<Duration>,
@@ -41,6 +43,7 @@ impl Default for AgentConfig {
             servername: None,
             window: 512 * 1024,
             upload_window: 512 * 1024,
+            max_buffered: 64 * 1024 * 1024,
             headers_timeout: Some(Duration::from_secs(300)),
             body_timeout: Some(Duration::from_secs(300)),
             timeout: None,
@@ -79,20 +82,27 @@ impl Agent<Engine> {
     ///
     /// # Errors
     /// [`CoreError::InvalidArgument`] for settings that cannot work.
-    pub fn new(config: AgentConfig, runtime: Handle) -> Result<Self, CoreError> {
+    pub fn new(mut config: AgentConfig, runtime: Handle) -> Result<Self, CoreError> {
+        let gauge = Arc::new(ByteGauge::new(config.max_buffered));
+        config.transport.gauge = Arc::clone(&gauge);
         let transport = Engine::new(config.engine, config.transport.clone())?;
-        Ok(Self::with_transport(config, runtime, transport))
+        Ok(Self::build(config, runtime, transport, gauge))
     }
 }
 
 impl<T: Transport> Agent<T> {
     pub fn with_transport(config: AgentConfig, runtime: Handle, transport: T) -> Self {
+        let gauge = Arc::new(ByteGauge::new(config.max_buffered));
+        Self::build(config, runtime, transport, gauge)
+    }
+
+    fn build(config: AgentConfig, runtime: Handle, transport: T, gauge: Arc<ByteGauge>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 transport,
                 config,
                 runtime,
-                gauge: Arc::default(),
+                gauge,
                 running: AtomicUsize::new(0),
                 destroyed: CancellationToken::new(),
             }),

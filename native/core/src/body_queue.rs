@@ -30,7 +30,8 @@ pub enum ReadState {
 /// Holds at most its window and one frame, and before the first demand one frame.
 ///
 /// The runtime's thread pushes, one reader takes. A full queue pauses its response with [`PauseReason::QueueFull`];
-/// draining below half clears that reason and no other.
+/// draining below half clears that reason and no other. One that holds bytes while its agent's budget is spent pauses
+/// with [`PauseReason::Budget`] until there is budget again or it holds nothing.
 #[derive(Debug)]
 pub struct BodyQueue {
     state: Mutex<State>,
@@ -111,6 +112,9 @@ impl BodyQueue {
         if state.is_full() {
             self.pause.pause(PauseReason::QueueFull);
         }
+        if self.gauge.is_spent() {
+            self.pause.pause(PauseReason::Budget);
+        }
         self.ready.notify_one();
         std::mem::take(&mut state.is_reader_waiting)
     }
@@ -140,6 +144,9 @@ impl BodyQueue {
     fn demand_locked(&self, state: &mut State) {
         if !state.is_demanded {
             state.is_demanded = true;
+            if !state.is_closed {
+                self.gauge.enter();
+            }
             if !state.is_full() {
                 self.pause.resume(PauseReason::QueueFull);
             }
@@ -151,6 +158,13 @@ impl BodyQueue {
         self.gauge.subtract(bytes);
         if state.is_demanded && state.credit.is_below_half() {
             self.pause.resume(PauseReason::QueueFull);
+        }
+        self.give_way(state);
+    }
+
+    fn give_way(&self, state: &State) {
+        if self.pause.is_paused_by(PauseReason::Budget) && (state.credit.held() == 0 || !self.gauge.is_spent()) {
+            self.pause.resume(PauseReason::Budget);
         }
     }
 
@@ -236,6 +250,9 @@ impl BodyQueue {
             return;
         }
         state.is_closed = true;
+        if state.is_demanded {
+            self.gauge.leave();
+        }
         state.frames.clear();
         let held = state.credit.held();
         state.credit.give_back(held);
@@ -290,6 +307,33 @@ mod tests {
         assert_eq!(queue.read(&mut target[..1]), (1, ReadState::More));
         assert!(!pause.is_paused());
         assert_eq!(gauge.held(), 4);
+    }
+
+    #[test]
+    fn a_spent_budget_leaves_every_queue_one_frame() {
+        // Beside what is kept back for both.
+        let gauge = Arc::new(ByteGauge::new(2 * 64 * 1024 + 10));
+        let queue = || {
+            let pause = Arc::new(PauseState::new());
+            let queue = BodyQueue::new(1000, Arc::clone(&pause), Arc::clone(&gauge));
+            queue.demand();
+            (queue, pause)
+        };
+        let (greedy, greedy_pause) = queue();
+        let (late, late_pause) = queue();
+        greedy.push(Bytes::from_static(b"01234567"));
+        assert!(!greedy_pause.is_paused());
+        greedy.push(Bytes::from_static(b"89abcdef"));
+        assert!(greedy_pause.is_paused_by(PauseReason::Budget));
+        assert!(!late_pause.is_paused(), "it holds nothing yet");
+        late.push(Bytes::from_static(b"x"));
+        assert!(late_pause.is_paused_by(PauseReason::Budget));
+        late.read(&mut [0; 4]);
+        assert!(!late_pause.is_paused(), "it holds nothing again");
+        greedy.read(&mut [0; 4]);
+        assert!(greedy_pause.is_paused(), "the budget is spent still");
+        greedy.read(&mut [0; 4]);
+        assert!(!greedy_pause.is_paused(), "there is budget again");
     }
 
     #[test]

@@ -51,27 +51,82 @@ impl ByteCredit {
     }
 }
 
-/// Bytes that all bodies of one agent hold now.
-#[derive(Debug, Default)]
-pub struct ByteGauge(AtomicUsize);
+/// Bytes that all bodies of one agent hold now, and may hold.
+///
+/// Nobody waits for the others here: a body that holds nothing may always take one frame, and one that holds something
+/// goes on when its own reader has taken that. So a spent budget slows every body down and stops none. What the bodies
+/// under way may take in this way is kept back for them, so that the whole stays inside the limit.
+#[derive(Debug)]
+pub struct ByteGauge {
+    held: AtomicUsize,
+    bodies: AtomicUsize,
+    limit: usize,
+}
+
+/// Bytes kept back for each body that is being read: a frame as large as they usually are.
+const RESERVE: usize = 64 * 1024;
+
+impl Default for ByteGauge {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
 
 impl ByteGauge {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            held: AtomicUsize::new(0),
+            bodies: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
     pub fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub fn subtract(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub fn held(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// A body begins to be read.
+    pub fn enter(&self) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn leave(&self) {
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn is_spent(&self) -> bool {
+        let reserved = self.bodies.load(Ordering::Relaxed).saturating_mul(RESERVE);
+        self.held().saturating_add(reserved) >= self.limit
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_keeps_a_frame_back_for_every_body() {
+        let gauge = ByteGauge::new(10 * RESERVE);
+        gauge.add(8 * RESERVE);
+        gauge.enter();
+        assert!(!gauge.is_spent());
+        gauge.enter();
+        assert!(gauge.is_spent());
+        gauge.leave();
+        assert!(!gauge.is_spent());
+    }
 
     #[test]
     fn is_spent_at_the_window_and_below_half_after_half_is_given_back() {

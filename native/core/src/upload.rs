@@ -84,7 +84,12 @@ impl UploadQueue {
         self.gauge.add(chunk.len());
         state.credit.take(chunk.len());
         state.frames.push_back(chunk);
-        let left = state.credit.left();
+        // With the agent's budget spent, one chunk at a time.
+        let left = if self.gauge.is_spent() {
+            state.credit.left().min(0)
+        } else {
+            state.credit.left()
+        };
         state.is_source_waiting = left <= 0;
         wake(&mut state);
         left
@@ -113,7 +118,8 @@ impl UploadQueue {
         if let Some(frame) = state.frames.pop_front() {
             state.credit.give_back(frame.len());
             self.gauge.subtract(frame.len());
-            let tell = state.is_source_waiting && state.credit.is_below_half();
+            let has_room = state.credit.held() == 0 || (state.credit.is_below_half() && !self.gauge.is_spent());
+            let tell = state.is_source_waiting && has_room;
             if tell {
                 state.is_source_waiting = false;
             }

@@ -17,6 +17,7 @@ pub(crate) use self::failure::system_error;
 pub use self::reqwest::ReqwestTransport;
 pub use self::wire::{ConnectionSlot, KeepAlive, SocketOptions, WireTransport};
 use crate::connection::{ConnectionInfo, ConnectionObserver};
+use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
@@ -113,6 +114,8 @@ pub struct TransportConfig {
     pub max_requests_per_connection: Option<u64>,
     pub connection_ttl: Option<Duration>,
     pub observer: Option<Arc<dyn ConnectionObserver>>,
+    /// Counts what the engine itself holds of response bodies, where it can tell.
+    pub gauge: Arc<ByteGauge>,
 }
 
 impl TransportConfig {
@@ -145,6 +148,7 @@ impl Default for TransportConfig {
             max_requests_per_connection: None,
             connection_ttl: None,
             observer: None,
+            gauge: Arc::default(),
         }
     }
 }

@@ -49,6 +49,9 @@ impl Exchange {
 
     pub fn http2(lease: &Lease) -> Self {
         lease.connection.hold();
+        if let Some(meter) = &lease.connection.meter {
+            meter.begin_stream();
+        }
         Self {
             pool: Arc::clone(&lease.pool),
             connection: Arc::clone(&lease.connection),
@@ -101,7 +104,7 @@ impl Exchange {
             return;
         }
         if self.is_http2 {
-            self.pool.end_stream(self.connection.id);
+            self.end_stream();
         } else if let Some(sender) = self.sender.take() {
             match self.keep {
                 Some(keep) => self.pool.check_in(&self.connection, sender, Some(keep)),
@@ -110,13 +113,20 @@ impl Exchange {
         }
     }
 
+    fn end_stream(&self) {
+        if let Some(meter) = &self.connection.meter {
+            meter.end_stream();
+        }
+        self.pool.end_stream(self.connection.id);
+    }
+
     /// The request was dropped on the way.
     fn abandon(&mut self) {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
         if self.is_http2 {
-            self.pool.end_stream(self.connection.id);
+            self.end_stream();
             return;
         }
         let Some(mut sender) = self.sender.take() else { return };
@@ -145,7 +155,7 @@ impl Exchange {
         }
         self.sender = None;
         if self.is_http2 {
-            self.pool.end_stream(self.connection.id);
+            self.end_stream();
         }
     }
 }
@@ -186,6 +196,9 @@ impl Body for WireBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(meter), Some(data)) = (&self.exchange.connection.meter, frame.data_ref()) {
+                    meter.take(data.len());
+                }
                 if self.inner.is_end_stream() {
                     self.exchange.finish();
                 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use hyper::client::conn::{http1, http2};
 
+use super::http2_meter::Http2Meter;
 use super::outgoing::OutgoingBody;
 use super::pool::PoolEvents;
 use super::switch::Switch;
@@ -21,6 +22,8 @@ pub struct Connection {
     pub info: Arc<ConnectionInfo>,
     pub switch: Arc<Switch>,
     pub tap: Arc<Tap>,
+    /// On HTTP/2.
+    pub meter: Option<Arc<Http2Meter>>,
     pub opened: Instant,
     events: Arc<PoolEvents>,
     served: AtomicU64,
@@ -35,12 +38,13 @@ struct End {
 }
 
 impl Connection {
-    pub fn new(id: u64, info: Arc<ConnectionInfo>, events: Arc<PoolEvents>) -> Self {
+    pub fn new(id: u64, info: Arc<ConnectionInfo>, events: Arc<PoolEvents>, meter: Option<Arc<Http2Meter>>) -> Self {
         Self {
             id,
             info,
             switch: Arc::default(),
             tap: Arc::default(),
+            meter,
             opened: Instant::now(),
             events,
             served: AtomicU64::new(0),

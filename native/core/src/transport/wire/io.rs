@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::http2_meter::Http2Meter;
 use super::switch::Switch;
 use super::tap::Tap;
 use crate::connection::ConnectionInfo;
@@ -91,15 +92,23 @@ pub struct WireIo {
     info: Arc<ConnectionInfo>,
     switch: Arc<Switch>,
     tap: Arc<Tap>,
+    meter: Option<Arc<Http2Meter>>,
 }
 
 impl WireIo {
-    pub fn new(stream: Stream, info: Arc<ConnectionInfo>, switch: Arc<Switch>, tap: Arc<Tap>) -> Self {
+    pub fn new(
+        stream: Stream,
+        info: Arc<ConnectionInfo>,
+        switch: Arc<Switch>,
+        tap: Arc<Tap>,
+        meter: Option<Arc<Http2Meter>>,
+    ) -> Self {
         Self {
             stream,
             info,
             switch,
             tap,
+            meter,
         }
     }
 }
@@ -115,6 +124,9 @@ impl AsyncRead for WireIo {
         let read = &mut buf.filled_mut()[before..];
         this.info.count_read(read.len());
         this.tap.read(read);
+        if let Some(meter) = &this.meter {
+            meter.read(read);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod connection;
 mod dial;
 mod head;
+mod http2_meter;
 mod io;
 mod keep_alive;
 mod open;
@@ -68,9 +69,10 @@ impl WireTransport {
             max_streams: config.http2_max_streams,
             http2: Http2Settings {
                 stream_window: config.http2_stream_window,
-                connection_window: config.http2_connection_window,
+                connection_window: connection_window(&config),
                 ping_interval: config.http2_ping_interval,
                 prior_knowledge: config.http2_prior_knowledge,
+                gauge: Arc::clone(&config.gauge),
             },
         };
         Self {
@@ -103,6 +105,14 @@ impl WireTransport {
         pools.insert(key, Arc::clone(&pool));
         pool
     }
+}
+
+/// No connection may fetch ahead more than its agent may hold.
+fn connection_window(config: &TransportConfig) -> u32 {
+    let budget = u32::try_from(config.gauge.limit()).unwrap_or(u32::MAX);
+    config
+        .http2_connection_window
+        .min(budget.max(config.http2_stream_window))
 }
 
 impl Transport for WireTransport {

@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::connection::{Connection, Sender};
 use super::dial::Dialed;
+use super::http2_meter::Http2Meter;
 use super::io::WireIo;
 use super::pool::{Lease, Pool, PoolEvents, PoolLimits, Slot};
 use crate::connection::ConnectionInfo;
@@ -23,12 +24,20 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease, CoreError> {
     let is_http2 = dialed.is_http2 || pool.limits().http2.prior_knowledge;
     let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, is_http2));
-    let connection = Arc::new(Connection::new(pool.next_id(), info, Arc::clone(pool.events())));
+    let settings = &pool.limits().http2;
+    let meter = is_http2.then(|| Arc::new(Http2Meter::new(Arc::clone(&settings.gauge), settings.stream_window)));
+    let connection = Arc::new(Connection::new(
+        pool.next_id(),
+        info,
+        Arc::clone(pool.events()),
+        meter.clone(),
+    ));
     let io = TokioIo::new(WireIo::new(
         dialed.stream,
         Arc::clone(&connection.info),
         Arc::clone(&connection.switch),
         Arc::clone(&connection.tap),
+        meter,
     ));
     let failed = |error: hyper::Error| classify(&error, Phase::Connect, &peer(pool.events(), &connection));
     if is_http2 {

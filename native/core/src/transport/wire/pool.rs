@@ -14,6 +14,7 @@ use super::keep_alive::KeepAlive;
 use super::open::open;
 use super::outgoing::OutgoingBody;
 use crate::connection::{ConnectionEvent, ConnectionEventKind, ConnectionObserver};
+use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::transport::Route;
 
@@ -40,6 +41,8 @@ pub struct Http2Settings {
     pub ping_interval: Option<Duration>,
     /// Without negotiation.
     pub prior_knowledge: bool,
+    /// Counts what connections hold of response bodies.
+    pub gauge: Arc<ByteGauge>,
 }
 
 /// Tells the observer what happens to the connections of one route.
