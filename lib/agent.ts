@@ -24,6 +24,7 @@ import {
   NotSupportedError,
 } from './errors.ts'
 import { adaptLegacyHandler, isLegacyHandler } from './legacy-handler.ts'
+import { JobList } from './job-list.ts'
 import { acceptMocks, closeMocks, findMock } from './mock-clients.ts'
 import { readAgentOptions } from './options.ts'
 import type { AgentOptions, AgentSettings } from './options.ts'
@@ -125,7 +126,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private [kNative]: NativeSide | null = null
   private [kHttp1]: NativeSide | null = null
   private readonly [kPools]: OriginPools
-  private readonly [kRunning] = new Set<DispatchJob>()
+  private readonly [kRunning] = new JobList()
   private [kFetches] = 0
   private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null
   private readonly [kState]: AgentState = { closed: false, destroyed: false, reason: null }
@@ -316,7 +317,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
 
   private closeIfIdle(): void {
     const closing = this[kClosing]
-    if (closing === null || this[kState].destroyed || this[kRunning].size > 0 || this[kFetches] > 0) return
+    if (closing === null || this[kState].destroyed || !this[kRunning].isEmpty || this[kFetches] > 0) return
     this[kState].destroyed = true
     for (const side of this.nativeSides()) binding.agentClose(side.agent)
     this[kPools].farewell().then(closing.resolve, throwLater)
@@ -331,7 +332,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     const error = reason ?? new ClientDestroyedError()
     // Running requests learn of it later, not inside this call.
     await Promise.resolve()
-    for (const job of this[kRunning]) job.drop(error)
+    for (const job of this[kRunning].toArray()) job.drop(error)
     for (const side of this.nativeSides()) binding.agentDestroy(side.agent)
     await this[kPools].farewell()
     this[kClosing]?.resolve()

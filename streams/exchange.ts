@@ -4,6 +4,7 @@
  */
 import { binding } from '../native/binding.ts'
 import type { ConnectionEvent, CoreErrorInfo, NativeAgent } from '../native/binding.ts'
+import { ReceiverTable } from './receiver-table.ts'
 
 /** The head of a response; with `isComplete` also its body and trailers. */
 export interface ResponseHead {
@@ -132,8 +133,7 @@ const scratchWords = new Uint32Array(scratch.buffer)
 /** Second results of native calls; see `Word` in the binding. */
 export const words = new Int32Array(1)
 
-const receivers = new Map<number, Receiver>()
-let lastId = 0
+const receivers = new ReceiverTable<Receiver>()
 let isOpen = false
 
 /** Before the first agent is made. */
@@ -141,13 +141,6 @@ export function openEnvironment(): void {
   if (isOpen) return
   isOpen = true
   binding.environmentOpen(scratch, words, onCompletions)
-}
-
-function nextId(): number {
-  do {
-    lastId = (lastId + 1) >>> 0 || 1
-  } while (receivers.has(lastId))
-  return lastId
 }
 
 /** Takes completions of `id` from now on; holds `receiver` strongly. */
@@ -200,8 +193,7 @@ export class SubmissionBatch {
 
   /** Queues a request for the end of this microtask turn; returns its id. */
   add(submission: Submission): number {
-    const id = nextId()
-    receivers.set(id, submission.receiver)
+    const id = receivers.add(submission.receiver)
     if (this.waiting.push({ id, submission }) === 1) queueMicrotask(this.flushBound)
     return id
   }

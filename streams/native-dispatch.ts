@@ -48,6 +48,8 @@ export interface DispatchOwner {
 export interface DispatchJob {
   readonly hasCrossed: boolean
   readonly isStarted: boolean
+  /** Where the agent keeps it. */
+  place: number
   drop(error: unknown): void
 }
 
@@ -57,6 +59,7 @@ export class NativeDispatch<Controller extends NativeController>
 {
   /** It was about to be sent, and counts for a connection. */
   hasCrossed = false
+  place = -1
   private readonly request: WireRequest
   private readonly owner: DispatchOwner
   private readonly upload: Upload | null
