@@ -76,7 +76,7 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     };
     let outcome = match (outcome, tunnel) {
         // No longer a request: neither its limits nor its agent's end concern it.
-        (Ok(Some(upgrade)), Some(tunnel)) => tunnel_through(upgrade, &tunnel, controller, &mut handler).await,
+        (Ok(Some(upgrade)), Some(tunnel)) => Box::pin(tunnel_through(upgrade, &tunnel, controller, &mut handler)).await,
         (Ok(_), _) => Ok(()),
         (Err(error), _) => Err(error),
     };

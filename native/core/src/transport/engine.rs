@@ -81,7 +81,10 @@ impl TransportLease for EngineLease {
         on_informational: &mut (dyn FnMut(ResponseStart) + Send),
     ) -> Result<WireResponse<EngineBody>, CoreError> {
         match self {
-            Self::Reqwest(lease) => Ok(lease.send(request, on_informational).await?.map(EngineBody::Reqwest)),
+            // Boxed, or every request of the other engine would carry the room for it.
+            Self::Reqwest(lease) => Ok(Box::pin(lease.send(request, on_informational))
+                .await?
+                .map(EngineBody::Reqwest)),
             Self::Wire(lease) => Ok(lease.send(request, on_informational).await?.map(EngineBody::Wire)),
         }
     }

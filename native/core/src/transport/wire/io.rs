@@ -155,7 +155,10 @@ impl AsyncWrite for WireIo {
     ) -> Poll<io::Result<usize>> {
         let Self { stream, info, tap, .. } = self.get_mut();
         tap.write_through(bufs, |bufs| {
-            let written = Pin::new(&mut *stream).poll_write_vectored(cx, bufs);
+            let written = match bufs {
+                [single] => Pin::new(&mut *stream).poll_write(cx, single),
+                several => Pin::new(&mut *stream).poll_write_vectored(cx, several),
+            };
             if let Poll::Ready(Ok(bytes)) = &written {
                 info.count_written(*bytes);
             }

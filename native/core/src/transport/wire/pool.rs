@@ -230,7 +230,8 @@ impl Pool {
             };
             match grant {
                 Grant::Shared(lease) => return Ok(lease),
-                Grant::Slot(slot) => return self.dial(slot, connect_timeout).await,
+                // Boxed, or every request would carry the room for a dial.
+                Grant::Slot(slot) => return Box::pin(self.dial(slot, connect_timeout)).await,
                 Grant::Idle(mut idle) => {
                     if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
                         return Ok(self.lease(idle.connection, Sender::Http1(idle.sender)));

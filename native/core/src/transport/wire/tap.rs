@@ -148,6 +148,10 @@ impl Tap {
                 all[count] = IoSlice::new(buf);
                 count += 1;
             }
+            if count == 2 && all[1].is_empty() {
+                // One buffer is a plain send, which costs the kernel less.
+                count = 1;
+            }
             let left = ours.len();
             let written = match write(&all[..count]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(0)),
