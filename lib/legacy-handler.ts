@@ -59,6 +59,33 @@ class LegacyHandlerAdapter implements DispatchHandler {
     if (handler.onRequestSent !== undefined) this.onRequestSent = () => handler.onRequestSent?.()
   }
 
+  // The old face as well: undici 7's cache interceptor answers through it, whichever generation it was handed.
+
+  onConnect(abort: (reason?: Error) => void, context?: unknown): void {
+    this.handler.onConnect?.(abort, context)
+  }
+
+  onHeaders(statusCode: number, headers: Buffer[], resume: () => void, statusMessage: string): boolean | void {
+    return this.handler.onHeaders?.(statusCode, headers, resume, statusMessage)
+  }
+
+  onData(chunk: Buffer): boolean | void {
+    return this.handler.onData?.(chunk)
+  }
+
+  onComplete(trailers: Buffer[]): void {
+    this.handler.onComplete?.(trailers)
+  }
+
+  onUpgrade(statusCode: number, headers: Buffer[], socket: Duplex): void {
+    this.handler.onUpgrade?.(statusCode, headers, socket)
+  }
+
+  onError(error: Error): void {
+    if (typeof this.handler.onError !== 'function') throw error
+    this.handler.onError(error)
+  }
+
   onRequestStart(controller: DispatchControllerLike, context: unknown): void {
     this.handler.onConnect?.((reason) => controller.abort(reason), context)
   }
@@ -102,8 +129,7 @@ class LegacyHandlerAdapter implements DispatchHandler {
   }
 
   onResponseError(_controller: DispatchControllerLike | null | undefined, error: Error): void {
-    if (typeof this.handler.onError !== 'function') throw error
-    this.handler.onError(error)
+    this.onError(error)
   }
 }
 
