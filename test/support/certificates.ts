@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 
 /**
  * The fixtures of `test/fixtures/tls`: `signed` by the test CA for localhost and the loopback addresses; `wrong-host`
- * by the CA for another name; `expired` by the CA, out of date; `self-signed` by itself.
+ * by the CA for another name; `expired` by the CA, out of date; `self-signed` by itself; `client` by itself, to be shown
+ * to servers.
  */
-export type CertificateName = 'signed' | 'wrong-host' | 'expired' | 'self-signed'
+export type CertificateName = 'signed' | 'wrong-host' | 'expired' | 'self-signed' | 'client'
 
 /** The certificate of the test CA, PEM. */
 export const certificateAuthority = read('ca.crt')
