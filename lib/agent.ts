@@ -3,7 +3,14 @@ import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
-import { openEnvironment, SubmissionBatch, throwLater, unwatchAgent, watchAgent } from '../streams/exchange.ts'
+import {
+  answerAgent,
+  openEnvironment,
+  SubmissionBatch,
+  throwLater,
+  unwatchAgent,
+  watchAgent,
+} from '../streams/exchange.ts'
 import type { ConnectionListener, Submission } from '../streams/exchange.ts'
 import { NativeDispatch } from '../streams/native-dispatch.ts'
 import type { DispatchJob } from '../streams/native-dispatch.ts'
@@ -31,6 +38,7 @@ import type { AgentOptions, AgentSettings } from './options.ts'
 import type { OriginPool, OriginStats } from './origin-pool.ts'
 import { OriginPools } from './origin-pools.ts'
 import type { PoolsHost } from './origin-pools.ts'
+import type { Questions } from './questions.ts'
 import type {
   AnyDispatchHandler,
   Dispatch,
@@ -72,6 +80,8 @@ export interface AgentState {
   destroyed: boolean
   /** What `destroy` was given. */
   reason: Error | null
+  /** Answered to the core for as long as a request is under way. */
+  readonly questions: Questions
 }
 
 type Callback = (error: null, data: null) => void
@@ -87,7 +97,11 @@ const collected = new FinalizationRegistry<NativeAgent>((agent) => {
   binding.agentClose(agent)
 })
 
-function createNative(settings: AgentSettings['native'], listener: WeakRef<ConnectionListener>): NativeSide {
+function createNative(
+  settings: AgentSettings['native'],
+  listener: WeakRef<ConnectionListener>,
+  questions: Questions,
+): NativeSide {
   let agent
   openEnvironment()
   try {
@@ -99,6 +113,7 @@ function createNative(settings: AgentSettings['native'], listener: WeakRef<Conne
   const side = { agent, batch: new SubmissionBatch(agent) }
   collected.register(side.batch, agent)
   watchAgent(agent, listener)
+  answerAgent(agent, new WeakRef(questions))
   return side
 }
 
@@ -129,7 +144,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private readonly [kRunning] = new JobList()
   private [kFetches] = 0
   private [kClosing]: { promise: Promise<void>; resolve: () => void } | null = null
-  private readonly [kState]: AgentState = { closed: false, destroyed: false, reason: null }
+  private readonly [kState]: AgentState
 
   declare request: DispatcherSurface['request']
   declare stream: DispatcherSurface['stream']
@@ -148,9 +163,11 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     super()
     const settings = readAgentOptions(options)
     this[kSettings] = settings
+    this[kState] = { closed: false, destroyed: false, reason: null, questions: settings.questions }
     this[kPools] = new OriginPools(settings, poolsHost(this))
     // What is wrong with the options is said by each request, as undici does.
-    if (settings.error === null) this[kNative] = createNative(settings.native, new WeakRef(this[kPools]))
+    if (settings.error === null)
+      this[kNative] = createNative(settings.native, new WeakRef(this[kPools]), settings.questions)
   }
 
   get closed(): boolean {
@@ -293,11 +310,11 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
 
   /** `allowH2: false` needs connections of its own, which reqwest has only with another client. */
   private nativeFor(request: DispatchRequest): NativeSide {
-    const { native, allowH2 } = this[kSettings]
+    const { native, allowH2, questions } = this[kSettings]
     const isShared = request.allowH2 !== false || native.transport === 'wire' || !allowH2
     if (isShared || !request.origin.startsWith('https:')) return this[kNative]!
     const http1 = { ...native, allowH2: false, http2PriorKnowledge: false }
-    return (this[kHttp1] ??= createNative(http1, new WeakRef(this[kPools])))
+    return (this[kHttp1] ??= createNative(http1, new WeakRef(this[kPools]), questions))
   }
 
   private assertOpen(): void {

@@ -6,19 +6,23 @@
 import { constants } from 'node:buffer'
 import type { NativeAgentConfig } from '../native/binding.ts'
 import { InvalidArgumentError, NotSupportedError } from './errors.ts'
+import { readAddressOption, readHostTable } from './network-options.ts'
+import type { AddressOption, HostTable } from './network-options.ts'
 import { checkPoolOptions, isRemoved } from './option-checks.ts'
+import { readProxyOption } from './proxy-options.ts'
+import type { ProxyOption } from './proxy-options.ts'
+import { Questions } from './questions.ts'
+import type { AddressCheck, LookupFunction } from './questions.ts'
+import { isCertificatePem, isTlsVersion, readTlsOptions } from './tls-options.ts'
+import type { TlsConnectOptions } from './tls-options.ts'
 import type { StreamsImplementation } from './types.ts'
 
 /** TLS and connect options; a subset of undici's `connect`. */
-export interface ConnectOptions {
+export interface ConnectOptions extends TlsConnectOptions {
   /** Milliseconds for DNS, TCP and TLS together; 0 is off. The same as `connectTimeout`. */
   timeout?: number | null | undefined
-  /** PEM certificates that replace the platform's roots. */
-  ca?: string | Buffer | readonly (string | Buffer)[] | undefined
-  /** `false` accepts any certificate. Default true. */
-  rejectUnauthorized?: boolean | undefined
-  /** TLS server name of every connection. */
-  servername?: string | undefined
+  /** Looks names up in place of the system's resolver, as Node's `dns.lookup` does. */
+  lookup?: LookupFunction | null | undefined
   /** A Unix domain socket that every connection goes to. */
   socketPath?: string | null | undefined
   /** The IP address to connect from. */
@@ -114,6 +118,14 @@ export interface AgentOptions {
   autoSelectFamilyAttemptTimeout?: number | undefined
   /** `false` turns a wrong `content-length` header into a warning. Default true. */
   strictContentLength?: boolean | null | undefined
+  /** Sends requests through a proxy. Default `false`; the global agent's is `'env'`. */
+  proxy?: ProxyOption | null | undefined
+  /** Milliseconds for which an answer of the resolver is used again; 0, the default, asks for each connection. */
+  dnsCacheTimeout?: number | undefined
+  /** Addresses of hosts that are not looked up. */
+  resolve?: HostTable | null | undefined
+  /** Which addresses may be connected to; asked before every connection. Default any. */
+  allowAddress?: AddressOption | null | undefined
   connect?: ConnectOptions | null | undefined
   /** The same as `connect`, which stands before it. */
   tls?: ConnectOptions | null | undefined
@@ -141,6 +153,7 @@ export interface AgentSettings {
   useH2c: boolean
   /** The engine tells of its connections. */
   isObserved: boolean
+  questions: Questions
   webSocket: { maxFragments: number; maxPayloadSize: number }
   eventSource: { maxEventSize: number }
 }
@@ -151,6 +164,8 @@ const isBytes: Check = (value) => Number.isSafeInteger(value) && (value as numbe
 const isMilliseconds: Check = (value) => Number.isFinite(value) && (value as number) >= 0
 const isBoolean: Check = (value) => typeof value === 'boolean'
 const isObject: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isFunction: Check = (value) => typeof value === 'function'
+const isAny: Check = () => true
 const isString: Check = (value) => typeof value === 'string'
 /** undici's own, checked with its messages. */
 const isUndicis: Check = () => true
@@ -187,6 +202,10 @@ const OPTIONS: Record<keyof AgentOptions, Check> = {
   autoSelectFamily: isBoolean,
   autoSelectFamilyAttemptTimeout: isMilliseconds,
   strictContentLength: isBoolean,
+  proxy: isAny,
+  dnsCacheTimeout: isMilliseconds,
+  resolve: isAny,
+  allowAddress: isAny,
   connect: isObject,
   tls: isObject,
   webSocket: isObject,
@@ -196,8 +215,15 @@ const OPTIONS: Record<keyof AgentOptions, Check> = {
 
 const CONNECT_OPTIONS: Record<keyof ConnectOptions, Check> = {
   timeout: isMilliseconds,
-  ca: (value) => (Array.isArray(value) ? value.every(isPem) : isPem(value)),
+  lookup: isFunction,
+  ca: isCertificates,
+  cert: isCertificates,
+  key: (value) => [value].flat().every(isKey),
+  passphrase: isString,
   rejectUnauthorized: isBoolean,
+  ALPNProtocols: (value) => Array.isArray(value) && value.every((name) => isString(name) || name instanceof Uint8Array),
+  minVersion: isTlsVersion,
+  maxVersion: isTlsVersion,
   servername: isString,
   socketPath: isString,
   localAddress: isString,
@@ -221,8 +247,7 @@ const HTTP2_OPTIONS: Record<keyof Http2Options, Check> = {
 /** Of undici or of `tls.connect`, and beyond an engine that makes its connections outside JavaScript. */
 const NOT_SUPPORTED = new Set(
   (
-    'factory maxCachedSessions useMilo cert key passphrase pfx lookup ALPNProtocols minVersion maxVersion ' +
-    'secureContext session checkServerIdentity ciphers ecdhCurve sigalgs dhparam crl honorCipherOrder secureOptions ' +
+    'factory maxCachedSessions useMilo pfx secureContext session checkServerIdentity ciphers ecdhCurve sigalgs dhparam crl honorCipherOrder secureOptions ' +
     'secureProtocol sessionIdContext pskCallback requestOCSP enableTrace minDHSize privateKeyEngine ' +
     'privateKeyIdentifier clientCertEngine ALPNCallback SNICallback ticketKeys family hints localPort host port path ' +
     'fd onread signal blockList typeOfService allowHalfOpen highWaterMark socket httpSocket allowPartialTrustChain'
@@ -249,6 +274,7 @@ const WIRE_ONLY: readonly (keyof AgentOptions)[] = [
 ]
 const WIRE_ONLY_CONNECT: readonly (keyof ConnectOptions)[] = [
   'servername',
+  'ALPNProtocols',
   'socketPath',
   'localAddress',
   'keepAlive',
@@ -258,9 +284,14 @@ const WIRE_ONLY_CONNECT: readonly (keyof ConnectOptions)[] = [
   'autoSelectFamilyAttemptTimeout',
 ]
 
-/** Without a certificate in it an agent would trust nobody, and say so only at its first request. */
-function isPem(value: unknown): boolean {
-  return (typeof value === 'string' || Buffer.isBuffer(value)) && value.includes('-----BEGIN CERTIFICATE-----')
+function isCertificates(value: unknown): boolean {
+  return [value].flat().every(isCertificatePem)
+}
+
+/** What it holds is looked at with its passphrase. */
+function isKey(value: unknown): boolean {
+  const pem: unknown = isObject(value) && !Buffer.isBuffer(value) ? (value as { pem: unknown }).pem : value
+  return isString(pem) || Buffer.isBuffer(pem)
 }
 
 function check(options: object, table: Record<string, Check>, prefix: string): void {
@@ -300,9 +331,14 @@ function checkNow(options: Record<string, unknown>): void {
 }
 
 /** @throws InvalidArgumentError naming what asks more of reqwest than it has */
-function checkTransport(options: AgentOptions, connect: ConnectOptions): void {
+function checkTransport(options: AgentOptions, connect: ConnectOptions, native: NativeAgentConfig): void {
+  if (isGiven(options.socketPath ?? connect.socketPath)) {
+    const other = native.proxies === undefined ? (isGiven(options.allowAddress) ? 'allowAddress' : null) : 'proxy'
+    if (other !== null) throw new InvalidArgumentError(`socketPath and ${other} exclude each other`)
+  }
   if (options.transport !== 'reqwest') return
   const given = [
+    ...(native.proxies === undefined ? [] : ['proxy']),
     ...WIRE_ONLY.filter((name) => isGiven(options[name])),
     ...WIRE_ONLY_CONNECT.filter((name) => isGiven(connect[name])).map((name) => `connect.${name}`),
   ]
@@ -334,8 +370,9 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
     throw new InvalidArgumentError('invalid streams: it must have a ReadableStream constructor')
   }
   const connect: ConnectOptions = { ...options.tls, ...options.connect }
-  checkTransport(options, connect)
   const native = toNative(options, connect)
+  checkTransport(options, connect, native)
+  const { allowAddress } = options
   const { webSocket, eventSource } = options
   return {
     native,
@@ -349,6 +386,10 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
     allowH2: native.allowH2 !== false,
     useH2c: native.http2PriorKnowledge === true,
     isObserved: native.transport === 'wire',
+    questions: new Questions(
+      connect.lookup ?? null,
+      typeof allowAddress === 'function' ? (allowAddress as AddressCheck) : null,
+    ),
     webSocket: {
       maxFragments: webSocket?.maxFragments ?? 131_072,
       maxPayloadSize: webSocket?.maxPayloadSize ?? 128 * 1024 * 1024,
@@ -358,7 +399,6 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
 }
 
 function toNative(options: AgentOptions, connect: ConnectOptions): NativeAgentConfig {
-  const { ca } = connect
   const http2 = options.h2Options ?? {}
   return {
     windowBytes: options.windowBytes,
@@ -388,12 +428,15 @@ function toNative(options: AgentOptions, connect: ConnectOptions): NativeAgentCo
     http2PingInterval: http2.pingInterval ?? options.pingInterval ?? undefined,
     localAddress: options.localAddress ?? connect.localAddress ?? undefined,
     socketPath: connect.socketPath ?? options.socketPath ?? undefined,
-    servername: connect.servername,
+    ...readTlsOptions(connect, connect.allowH2 ?? options.allowH2 ?? undefined),
+    ...readProxyOption(options.proxy),
+    ...readAddressOption(options.allowAddress),
+    resolve: readHostTable(options.resolve),
+    dnsCacheTimeout: options.dnsCacheTimeout,
+    asksLookup: isGiven(connect.lookup) || undefined,
     autoSelectFamily: connect.autoSelectFamily ?? options.autoSelectFamily,
     autoSelectFamilyAttemptTimeout: connect.autoSelectFamilyAttemptTimeout ?? options.autoSelectFamilyAttemptTimeout,
     tcpKeepAlive: connect.keepAlive ?? undefined,
     tcpKeepAliveInitialDelay: connect.keepAliveInitialDelay ?? undefined,
-    ca: ca === undefined || ca === null ? undefined : [ca].flat().map(String).join('\n'),
-    rejectUnauthorized: connect.rejectUnauthorized,
   }
 }

@@ -30,6 +30,14 @@ export interface ConnectionEvent {
   error?: CoreErrorInfo
 }
 
+/** What the core asks for an agent; answered by {@link NativeBinding.questionAnswer}. */
+export interface CoreQuestion {
+  ask: 'lookup' | 'allow' | 'roots'
+  host: string
+  /** Of `allow`. */
+  addresses: string[]
+}
+
 /** What the core says of a failure; `createUndiciError` builds the JavaScript error from it. */
 export interface CoreErrorInfo {
   /** Class name: an undici class (`SocketError`) or `Error` for a raw Node system or TLS error. */
@@ -50,6 +58,8 @@ export interface CoreErrorInfo {
   host?: string
   /** The connection it happened on. */
   socket?: SocketInfo
+  /** Of a failed `connect.lookup`: by what its own error is found. */
+  ticket?: number
   /** Of an `AggregateError`: the failure of each address that was tried. */
   errors?: CoreErrorInfo[]
 }
@@ -77,7 +87,31 @@ export interface NativeAgentConfig {
   http2PriorKnowledge?: boolean | undefined
   /** PEM; replaces the platform's roots. */
   ca?: string | undefined
+  /** PEM; added to the platform's roots. */
+  extraCa?: string | undefined
+  /** PEM: a chain, its key, the next chain, … */
+  identities?: string[] | undefined
   rejectUnauthorized?: boolean | undefined
+  /** Within what the core speaks: TLS 1.2 and 1.3. */
+  minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined
+  maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined
+  /** What a TLS handshake offers, of `h2` and `http/1.1`. */
+  alpn?: string[] | undefined
+  /** Proxies: for all, for `http:`, for `https:`, and what is reached without; `[]` takes the system's. */
+  proxies?: string[] | undefined
+  proxyAuthorization?: string | undefined
+  /** Flat names and values. */
+  proxyHeaders?: string[] | undefined
+  /** An answer of the resolver is used again for so long. */
+  dnsCacheTimeout?: number | undefined
+  /** `host address address …` */
+  resolve?: string[] | undefined
+  /** Names are looked up by asking `lookup`. */
+  asksLookup?: boolean | undefined
+  allowNetworks?: string[] | undefined
+  denyNetworks?: string[] | undefined
+  /** Every address is asked about by `allow`. */
+  asksAddress?: boolean | undefined
   /** Connections per origin; 0 is no limit. */
   connections?: number | undefined
   /** `false`: every connection serves one request. */
@@ -178,6 +212,8 @@ export interface NativeBinding {
   /** Appends one chunk of a streamed upload; returns the bytes of credit left (≤ 0: wait for `uploadReady`). */
   uploadWrite(id: number, chunk: Uint8Array): number
   uploadEnd(id: number): void
+  /** Answers a question, which nobody need wait for any more. */
+  questionAnswer(question: number, answer: string): void
   counters(): NativeCounters
 }
 

@@ -3,7 +3,7 @@
  * the runtime's completions come back in one. The encodings mirror `native/addon/src/{submission,completions}.rs`.
  */
 import { binding } from '../native/binding.ts'
-import type { ConnectionEvent, CoreErrorInfo, NativeAgent } from '../native/binding.ts'
+import type { ConnectionEvent, CoreErrorInfo, CoreQuestion, NativeAgent } from '../native/binding.ts'
 import { ReceiverTable } from './receiver-table.ts'
 
 /** The head of a response; with `isComplete` also its body and trailers. */
@@ -110,6 +110,7 @@ const COMPLETION_UPLOAD_READY = 4
 const COMPLETION_PIPED = 5
 const COMPLETION_READY = 6
 const COMPLETION_CONNECTION = 7
+const COMPLETION_QUESTION = 8
 const FLAG_COMPLETE = 1 << 8
 const FLAG_HTTP2 = 1 << 9
 const FLAG_INFORMATIONAL = 1 << 10
@@ -160,6 +161,18 @@ export interface ConnectionListener {
 
 const agents = new Map<number, WeakRef<ConnectionListener>>()
 
+/** Answers what the core asks for one agent. */
+export interface QuestionListener {
+  onQuestion(question: CoreQuestion, answer: (text: string) => void): void
+}
+
+const questioned = new Map<number, WeakRef<QuestionListener>>()
+
+/** Lets `listener` answer for the agent, for as long as somebody else holds it. */
+export function answerAgent(agent: NativeAgent, listener: WeakRef<QuestionListener>): void {
+  questioned.set(agent, listener)
+}
+
 /** Tells `listener` of the agent's connections, for as long as somebody else holds it. */
 export function watchAgent(agent: NativeAgent, listener: WeakRef<ConnectionListener>): void {
   agents.set(agent, listener)
@@ -168,6 +181,7 @@ export function watchAgent(agent: NativeAgent, listener: WeakRef<ConnectionListe
 /** Forgets the listener of an agent that is gone. */
 export function unwatchAgent(agent: NativeAgent): void {
   agents.delete(agent)
+  if (questioned.get(agent)?.deref() === undefined) questioned.delete(agent)
 }
 
 /** An error nobody can be handed: surfaces as an uncaught exception, as a throwing event listener's does. */
@@ -291,6 +305,10 @@ function onCompletions(length: number): void {
         deliverConnection(at)
         continue
       }
+      if ((scratchWords[at]! & 0xff) === COMPLETION_QUESTION) {
+        deliverQuestion(at)
+        continue
+      }
       const receiver = receivers.get(scratchWords[at + 2]!)
       if (receiver !== undefined) deliver(receiver, at)
     } catch (error) {
@@ -304,6 +322,15 @@ function deliverConnection(at: number): void {
   const listener = agents.get(id)?.deref()
   if (listener === undefined) agents.delete(id)
   else listener.onConnection(decodeJson(at + 4, scratchWords[at + 3]!) as ConnectionEvent)
+}
+
+function deliverQuestion(at: number): void {
+  const id = scratchWords[at + 2]!
+  const number = scratchWords[at + 3]!
+  const answer = (text: string): void => binding.questionAnswer(number, text)
+  const listener = questioned.get(id)?.deref()
+  if (listener === undefined) answer('')
+  else listener.onQuestion(decodeJson(at + 5, scratchWords[at + 4]!) as CoreQuestion, answer)
 }
 
 function deliver(receiver: Receiver, at: number): void {

@@ -47,8 +47,7 @@ test.each([
   ['connect', { connect: () => {} }, 'option connect is not supported as a function'],
   ['factory', { factory: () => {} }, 'option factory is not supported'],
   ['maxCachedSessions', { maxCachedSessions: 0 }, 'option maxCachedSessions is not supported'],
-  ['lookup', { connect: { lookup: () => {} } }, 'option connect.lookup is not supported'],
-  ['cert', { connect: { cert: 'x' } }, 'option connect.cert is not supported'],
+  ['pfx', { connect: { pfx: 'x' } }, 'option connect.pfx is not supported'],
   [
     'checkServerIdentity',
     { tls: { checkServerIdentity: () => {} } },

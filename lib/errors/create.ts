@@ -15,6 +15,7 @@ import {
   UndiciError,
 } from './classes.ts'
 import type { SocketInfo } from './classes.ts'
+import { findError } from './tickets.ts'
 
 /** A raw system or TLS error with Node's own properties, in Node's order (contract §4: never wrapped). */
 function createSystemError(info: CoreErrorInfo): Error {
@@ -96,6 +97,8 @@ const kInfoProperties = ['phase', 'host', 'statusCode'] as const
 
 /** The JavaScript error for a failure in the core; `phase`, `host` and `statusCode` ride along, not enumerable. */
 export function createUndiciError(info: CoreErrorInfo): Error {
+  const own = info.ticket === undefined ? null : findError(info.ticket)
+  if (own !== null) return own
   const error = createByName(info)
   for (const key of kInfoProperties) {
     if (info[key] !== undefined && !Object.hasOwn(error, key)) {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neon::prelude::*;
-use sluice_core::transport::{EngineKind, SocketOptions};
-use sluice_core::{Agent, AgentConfig, CoreError, TlsOptions};
+use sluice_core::transport::{EngineKind, SocketOptions, TransportConfig};
+use sluice_core::{
+    AddressPolicy, Agent, AgentConfig, ClientIdentity, CoreError, Embedder, IpNet, ProxyRules, ProxyUrls, TlsOptions,
+    TlsVersions,
+};
 
 use crate::completions::AgentObserver;
 use crate::environment::Environment;
 use crate::marshal::error_text;
+use crate::questions::AgentEmbedder;
 use crate::request_handle::id_argument;
 use crate::runtime::Runtime;
 
@@ -28,6 +32,12 @@ pub fn create(mut cx: FunctionContext) -> JsResult<JsNumber> {
         agent: id,
         completions: Arc::clone(&environment.completions),
     }));
+    let embedder: Arc<dyn Embedder> = Arc::new(AgentEmbedder {
+        agent: id,
+        completions: Arc::clone(&environment.completions),
+    });
+    config.transport.tls.embedder = Some(Arc::clone(&embedder));
+    parse_network(&mut cx, object, &embedder, &mut config.transport)?;
     match Agent::new(config, runtime.handle().clone()) {
         Ok(agent) => {
             environment.insert_agent(id, agent);
@@ -110,11 +120,117 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
         config.engine = EngineKind::Wire;
     }
     config.servername = object.prop(cx, "servername").get::<Option<String>>()?;
-    config.transport.tls = TlsOptions {
-        ca: object.prop(cx, "ca").get::<Option<String>>()?,
-        accept_invalid: object.prop(cx, "rejectUnauthorized").get::<Option<bool>>()? == Some(false),
-    };
+    parse_tls(cx, object, &mut config.transport)?;
     Ok(config)
+}
+
+fn parse_tls<'cx>(
+    cx: &mut FunctionContext<'cx>,
+    object: Handle<'cx, JsObject>,
+    transport: &mut TransportConfig,
+) -> NeonResult<()> {
+    let identities = strings(cx, object, "identities")?.unwrap_or_default();
+    let is_version = |text: Option<String>, version: &str| text.as_deref() == Some(version);
+    let min_is_13 = is_version(object.prop(cx, "minVersion").get::<Option<String>>()?, "TLSv1.3");
+    let max_is_12 = is_version(object.prop(cx, "maxVersion").get::<Option<String>>()?, "TLSv1.2");
+    transport.tls = TlsOptions {
+        ca: object.prop(cx, "ca").get::<Option<String>>()?,
+        extra_ca: object.prop(cx, "extraCa").get::<Option<String>>()?,
+        identities: identities
+            .chunks_exact(2)
+            .map(|pair| ClientIdentity {
+                chain: pair[0].clone(),
+                key: pair[1].clone(),
+            })
+            .collect(),
+        accept_invalid: object.prop(cx, "rejectUnauthorized").get::<Option<bool>>()? == Some(false),
+        versions: match (min_is_13, max_is_12) {
+            (true, _) => TlsVersions::Only13,
+            (false, true) => TlsVersions::Only12,
+            (false, false) => TlsVersions::From12,
+        },
+        embedder: None,
+    };
+    transport.alpn = strings(cx, object, "alpn")?.map(|names| {
+        let known = |name: &String| -> &'static [u8] { if name == "h2" { b"h2" } else { b"http/1.1" } };
+        names.iter().map(known).collect()
+    });
+    Ok(())
+}
+
+/// Proxies, names and addresses.
+fn parse_network<'cx>(
+    cx: &mut FunctionContext<'cx>,
+    object: Handle<'cx, JsObject>,
+    embedder: &Arc<dyn Embedder>,
+    transport: &mut TransportConfig,
+) -> NeonResult<()> {
+    transport.proxies = match strings(cx, object, "proxies")?.as_deref() {
+        None => None,
+        Some([all, http, https, none]) => Some(ProxyRules::new(ProxyUrls {
+            all: all.clone(),
+            http: http.clone(),
+            https: https.clone(),
+            none: none.clone(),
+        })),
+        Some(_) => Some(ProxyRules::system()),
+    };
+    if let Some(rules) = transport.proxies.take() {
+        let authorization = object.prop(cx, "proxyAuthorization").get::<Option<String>>()?;
+        let headers = strings(cx, object, "proxyHeaders")?.unwrap_or_default();
+        let pairs = headers.chunks_exact(2);
+        let headers = pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        transport.proxies = Some(rules.telling(authorization, headers));
+    }
+    if let Some(milliseconds) = object.prop(cx, "dnsCacheTimeout").get::<Option<f64>>()? {
+        transport.dns.cache = duration(milliseconds).unwrap_or_default();
+    }
+    if object.prop(cx, "asksLookup").get::<Option<bool>>()? == Some(true) {
+        transport.dns.lookup = Some(Arc::clone(embedder));
+    }
+    for host in strings(cx, object, "resolve")?.unwrap_or_default() {
+        let mut words = host.split(' ');
+        let name = words.next().unwrap_or_default().to_owned();
+        let addresses = words.filter_map(|word| word.parse().ok()).collect();
+        transport.dns.hosts.insert(name, addresses);
+    }
+    let allow = strings(cx, object, "allowNetworks")?;
+    let deny = strings(cx, object, "denyNetworks")?;
+    if object.prop(cx, "asksAddress").get::<Option<bool>>()? == Some(true) {
+        transport.dns.policy = AddressPolicy::Ask(Arc::clone(embedder));
+    } else if allow.is_some() || deny.is_some() {
+        transport.dns.policy = AddressPolicy::Networks {
+            allow: networks(cx, &allow.unwrap_or_default(), "allow")?,
+            deny: networks(cx, &deny.unwrap_or_default(), "deny")?,
+        };
+    }
+    Ok(())
+}
+
+fn networks(cx: &mut FunctionContext<'_>, list: &[String], name: &str) -> NeonResult<Vec<IpNet>> {
+    let mut parsed = Vec::new();
+    for text in list {
+        match AddressPolicy::parse_network(text) {
+            Some(network) => parsed.push(network),
+            None => return invalid(cx, &format!("allowAddress.{name}: {text} is no address and no network")),
+        }
+    }
+    Ok(parsed)
+}
+
+fn strings<'cx>(
+    cx: &mut FunctionContext<'cx>,
+    object: Handle<'cx, JsObject>,
+    name: &str,
+) -> NeonResult<Option<Vec<String>>> {
+    let Some(array) = object.prop(cx, name).get::<Option<Handle<JsArray>>>()? else {
+        return Ok(None);
+    };
+    let mut list = Vec::new();
+    for index in 0..array.len(cx) {
+        list.push(array.prop(cx, index).get::<String>()?);
+    }
+    Ok(Some(list))
 }
 
 fn parse_socket<'cx>(

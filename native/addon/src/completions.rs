@@ -6,14 +6,15 @@
 //! A record is little-endian words: `kind | flags << 8`, its length in words, the request's id, then by kind. Text and
 //! bytes follow the words, padded to a whole word.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use neon::event::Channel;
 use sluice_core::{ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, ResponseStart};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::environment;
 use crate::marshal::{headers_text, write_connection_event, write_error};
@@ -38,6 +39,8 @@ pub enum Kind {
     Ready = 6,
     /// The id is an agent's. Words: length of the JSON.
     Connection = 7,
+    /// The core asks; the id is an agent's. Words: number of the question, length of the JSON.
+    Question = 8,
 }
 
 impl Kind {
@@ -50,6 +53,7 @@ impl Kind {
             5 => Some(Self::Piped),
             6 => Some(Self::Ready),
             7 => Some(Self::Connection),
+            8 => Some(Self::Question),
             _ => None,
         }
     }
@@ -75,6 +79,13 @@ pub enum HeadKind<'a> {
     /// Nothing: body and trailers are here.
     Complete(&'a Bytes, &'a HeaderMap),
     Upgrade,
+}
+
+/// What JavaScript was asked and has not answered.
+#[derive(Default)]
+struct Questions {
+    last: u32,
+    waiting: HashMap<u32, oneshot::Sender<String>>,
 }
 
 /// Tells an environment of one agent's connections.
@@ -104,6 +115,7 @@ impl ConnectionObserver for AgentObserver {
 
 /// One per environment, shared with every request of it.
 pub struct CompletionQueue {
+    questions: Mutex<Questions>,
     records: Mutex<Vec<u8>>,
     changed: Notify,
     is_sent: AtomicBool,
@@ -115,6 +127,7 @@ impl CompletionQueue {
     /// the completions of a whole turn of the runtime.
     pub fn start(runtime: &Runtime, channel: Channel) -> Arc<Self> {
         let queue = Arc::new(Self {
+            questions: Mutex::default(),
             records: Mutex::default(),
             changed: Notify::new(),
             is_sent: AtomicBool::new(false),
@@ -128,6 +141,7 @@ impl CompletionQueue {
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.questions().waiting.clear();
         self.changed.notify_one();
     }
 
@@ -135,6 +149,38 @@ impl CompletionQueue {
     pub fn take(&self) -> Vec<u8> {
         self.is_sent.store(false, Ordering::Release);
         std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks JavaScript; the answer is text. An environment that has gone drops the question.
+    pub fn ask(&self, agent: u32, write: impl FnOnce(&mut Vec<u8>)) -> oneshot::Receiver<String> {
+        let (sender, receiver) = oneshot::channel();
+        if self.is_closed.load(Ordering::Acquire) {
+            return receiver;
+        }
+        let mut questions = self.questions();
+        questions.waiting.retain(|_, sender| !sender.is_closed());
+        questions.last = questions.last.wrapping_add(1);
+        let number = questions.last;
+        questions.waiting.insert(number, sender);
+        drop(questions);
+        self.push(|out| {
+            words(out, &[Kind::Question as u32, 0, agent, number, 0]);
+            let text = out.len();
+            write(out);
+            patch_since(out, text - WORD, text);
+        });
+        receiver
+    }
+
+    /// JavaScript has answered. Nobody may be waiting any more.
+    pub fn answer(&self, number: u32, answer: String) {
+        if let Some(sender) = self.questions().waiting.remove(&number) {
+            let _ = sender.send(answer);
+        }
     }
 
     fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {

@@ -184,7 +184,7 @@ impl Environment {
                     self.hold(cx, request, false);
                 }
             }
-            Kind::UploadReady | Kind::Ready | Kind::Connection => {}
+            Kind::UploadReady | Kind::Ready | Kind::Connection | Kind::Question => {}
         }
     }
 }

@@ -9,6 +9,7 @@ mod handler;
 mod marshal;
 mod pin;
 mod pipe;
+mod questions;
 mod request_handle;
 mod runtime;
 mod submission;
@@ -45,6 +46,7 @@ fn main(mut cx: ModuleContext) -> NeonResult<()> {
     cx.export_function("bodyPipeToFile", pipe::start)?;
     cx.export_function("bodyPipeStop", pipe::stop)?;
     cx.export_function("uploadWrite", request_handle::upload_write)?;
+    cx.export_function("questionAnswer", questions::answer)?;
     cx.export_function("uploadEnd", request_handle::upload_end)?;
     Ok(())
 }

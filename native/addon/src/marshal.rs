@@ -1,6 +1,6 @@
 //! Core's values as bytes that JavaScript decodes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sluice_core::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, CoreError, HeaderMap, SystemError};
 
@@ -57,6 +57,21 @@ pub fn write_connection_event(event: &ConnectionEvent<'_>, out: &mut Vec<u8>) {
     json.end();
 }
 
+/// A question of the core as JSON.
+pub fn write_question(question: &str, host: &str, addresses: &[IpAddr], out: &mut Vec<u8>) {
+    let mut json = Json { out, is_first: true };
+    json.text("ask", question);
+    json.text("host", host);
+    json.key("addresses");
+    for (index, address) in addresses.iter().enumerate() {
+        json.out.push(if index == 0 { b'[' } else { b',' });
+        json.string(&address.to_string());
+    }
+    json.out
+        .extend_from_slice(if addresses.is_empty() { b"[]" } else { b"]" });
+    json.end();
+}
+
 struct Json<'a> {
     out: &'a mut Vec<u8>,
     is_first: bool,
@@ -88,12 +103,21 @@ impl Json<'_> {
     /// A whole object.
     fn error(&mut self, error: &CoreError, phase: &str, host: &str, connection: Option<&ConnectionInfo>) {
         let phase = match error {
-            CoreError::ConnectTimeout { .. } | CoreError::Tls { .. } | CoreError::Connects(_) => "connect",
+            CoreError::ConnectTimeout { .. }
+            | CoreError::Tls { .. }
+            | CoreError::Connects(_)
+            | CoreError::Lookup { .. }
+            | CoreError::AddressNotAllowed { .. }
+            | CoreError::ProxyRefused { .. }
+            | CoreError::Socks { .. } => "connect",
             CoreError::System(system) if matches!(system.syscall, "connect" | "getaddrinfo" | "bind") => "connect",
             _ => phase,
         };
         self.text("name", error.error_name());
-        self.text("code", error.error_code());
+        match error {
+            CoreError::Lookup { code, .. } => self.text("code", code),
+            _ => self.text("code", error.error_code()),
+        }
         self.text("message", &error.to_string());
         self.text("phase", phase);
         if !host.is_empty() {
@@ -118,6 +142,14 @@ impl Json<'_> {
                     inner.error(&CoreError::System(system.clone()), phase, "", None);
                 }
                 self.out.push(b']');
+            }
+            CoreError::Lookup { hostname, ticket, .. } => {
+                self.text("hostname", hostname);
+                self.number("ticket", (*ticket).into());
+            }
+            CoreError::AddressNotAllowed { host, address } => {
+                self.text("address", address);
+                self.text("hostname", host);
             }
             CoreError::Socket(_) => {
                 if let Some(connection) = connection {

@@ -83,6 +83,20 @@ pub enum CoreError {
     Connects(Vec<SystemError>),
     #[error("{message}")]
     Tls { code: &'static str, message: String },
+    /// The caller's own resolver failed; `ticket` is by what it finds its error again.
+    #[error("{message}")]
+    Lookup {
+        code: String,
+        message: String,
+        hostname: String,
+        ticket: u32,
+    },
+    #[error("address {address} of {host} is not allowed")]
+    AddressNotAllowed { host: String, address: String },
+    #[error("Proxy response ({status}) !== 200 when HTTP Tunneling")]
+    ProxyRefused { status: u16 },
+    #[error("{message}")]
+    Socks { code: &'static str, message: String },
     #[error("{message}")]
     Http2 { code: &'static str, message: String },
     #[error("Internal error: {0}")]
@@ -112,7 +126,7 @@ impl CoreError {
     /// The response's status, for the errors that stand for a response.
     pub fn status_code(&self) -> Option<u16> {
         match self {
-            Self::Response { status } | Self::RequestRetry { status } => Some(*status),
+            Self::Response { status } | Self::RequestRetry { status } | Self::ProxyRefused { status } => Some(*status),
             _ => None,
         }
     }
@@ -154,6 +168,11 @@ impl CoreError {
                 systems.first().map_or("UNKNOWN", |system| system.code),
             ),
             Self::Tls { code, .. } => ("Error", code),
+            // Its own code is the caller's to tell.
+            Self::Lookup { .. } => ("Error", "SLUICE_ERR_LOOKUP"),
+            Self::AddressNotAllowed { .. } => ("Error", "ERR_ADDRESS_NOT_ALLOWED"),
+            Self::ProxyRefused { .. } => ("RequestAbortedError", "UND_ERR_ABORTED"),
+            Self::Socks { code, .. } => ("Socks5ProxyError", code),
             Self::Http2 { code, .. } => ("Error", code),
             Self::Internal(_) => ("Error", "SLUICE_ERR_INTERNAL"),
         }

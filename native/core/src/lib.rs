@@ -5,11 +5,13 @@
 //! [`PauseState::wait_if_paused`], so that TCP (or the HTTP/2 window) pushes back on the server.
 #![forbid(unsafe_code)]
 
+mod address_policy;
 mod agent;
 mod body_queue;
 mod connection;
 mod controller;
 mod credit;
+mod embedder;
 mod error;
 mod execute;
 mod file_sink;
@@ -17,6 +19,7 @@ mod handler;
 mod header_list;
 mod origin;
 mod pause;
+mod proxy;
 mod request;
 mod resolve;
 mod response;
@@ -25,20 +28,25 @@ pub mod transport;
 mod tunnel;
 mod upload;
 
+pub use address_policy::AddressPolicy;
 pub use agent::{Agent, AgentConfig};
 pub use body_queue::{BodyEnd, BodyQueue, ReadState};
 pub use connection::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, ConnectionObserver};
 pub use controller::RequestController;
 pub use credit::{ByteCredit, ByteGauge};
+pub use embedder::Embedder;
 pub use error::{CoreError, DispatchError, SystemError};
 pub use execute::execute_request;
 pub use file_sink::{PipeEnd, pipe_to_file};
 pub use handler::DispatchHandler;
 pub use header_list::HeaderList;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method};
+pub use ipnet::IpNet;
 pub use origin::Origin;
 pub use pause::{PauseReason, PauseState};
+pub use proxy::{Proxy, ProxyProtocol, ProxyRules, ProxyUrls};
 pub use request::{DispatchOptions, RequestBody};
+pub use resolve::DnsOptions;
 pub use response::ResponseStart;
-pub use tls::TlsOptions;
+pub use tls::{ClientIdentity, TlsOptions, TlsVersions};
 pub use upload::{UploadError, UploadQueue};

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, KeyLogFile, OtherError, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 
+use crate::embedder::Embedder;
 use crate::error::CoreError;
 
 /// What the caller may say about TLS.
@@ -16,8 +21,43 @@ use crate::error::CoreError;
 pub struct TlsOptions {
     /// PEM; replaces the platform's roots, as Node's `ca` does.
     pub ca: Option<String>,
+    /// PEM; added to the platform's roots, as `NODE_EXTRA_CA_CERTS` is.
+    pub extra_ca: Option<String>,
+    /// Shown to servers that ask; of several the first whose key the server can check.
+    pub identities: Vec<ClientIdentity>,
     /// Accepts any certificate when true.
     pub accept_invalid: bool,
+    pub versions: TlsVersions,
+    /// Asked for roots on a machine without any.
+    pub embedder: Option<Arc<dyn Embedder>>,
+}
+
+/// A client's certificate.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// PEM, leaf first.
+    pub chain: String,
+    /// PEM, not encrypted.
+    pub key: String,
+}
+
+/// TLS versions that may be spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVersions {
+    #[default]
+    From12,
+    Only12,
+    Only13,
+}
+
+impl TlsVersions {
+    fn list(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::From12 => vec![&rustls::version::TLS13, &rustls::version::TLS12],
+            Self::Only12 => vec![&rustls::version::TLS12],
+            Self::Only13 => vec![&rustls::version::TLS13],
+        }
+    }
 }
 
 /// A certificate refused under the code OpenSSL has for it.
@@ -28,51 +68,139 @@ pub struct CertificateRefused {
     pub message: &'static str,
 }
 
-/// The rustls configuration of one agent; `alpn` in order of preference.
-pub fn client_config(options: &TlsOptions, alpn: &[&[u8]]) -> Result<ClientConfig, CoreError> {
+/// The rustls configuration of one agent; `alpn` in order of preference. Writes the keys of its sessions into the file
+/// that `SSLKEYLOGFILE` names.
+///
+/// # Errors
+/// [`CoreError::InvalidArgument`] for a certificate or key that is none; [`CoreError::Tls`] where nothing is trusted.
+pub async fn client_config(options: &TlsOptions, alpn: &[&[u8]]) -> Result<ClientConfig, CoreError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let (verifier, anchors) = verifier(options, &provider)?;
+    let (verifier, anchors) = if options.accept_invalid {
+        (None, Vec::new())
+    } else {
+        let (verifier, anchors) = verifier(options, &provider).await?;
+        (Some(verifier), anchors)
+    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&options.versions.list())
         .map_err(|error| invalid(&error))?;
     let verifier = Arc::new(NodeVerifier {
         verifier,
         anchors,
-        accepts_any: options.accept_invalid,
+        provider: Arc::clone(&provider),
     });
-    let mut config = builder
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = if options.identities.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        builder.with_client_cert_resolver(Arc::new(Identities::new(&options.identities, &provider)?))
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+        config.key_log = Arc::new(KeyLogFile::new());
+    }
     Ok(config)
+}
+
+#[derive(Debug)]
+struct Identities(Vec<Arc<CertifiedKey>>);
+
+impl Identities {
+    fn new(identities: &[ClientIdentity], provider: &CryptoProvider) -> Result<Self, CoreError> {
+        let read = |identity: &ClientIdentity| {
+            let chain = certificates(&identity.chain, "cert")?;
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
+                .map_err(|error| CoreError::InvalidArgument(format!("connect.key is no PEM key: {error:?}")))?;
+            let certified = CertifiedKey::from_der(chain, key, provider)
+                .map_err(|error| CoreError::InvalidArgument(format!("connect.cert and connect.key: {error}")))?;
+            Ok(Arc::new(certified))
+        };
+        identities.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl ResolvesClientCert for Identities {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let fits = |identity: &&Arc<CertifiedKey>| identity.key.choose_scheme(schemes).is_some();
+        self.0.iter().find(fits).cloned()
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
 }
 
 type Verifier = (Arc<dyn ServerCertVerifier>, Vec<CertificateDer<'static>>);
 
-fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Verifier, CoreError> {
-    let Some(pem) = &options.ca else {
-        let platform =
-            rustls_platform_verifier::Verifier::new(Arc::clone(provider)).map_err(|error| invalid(&error))?;
-        return Ok((Arc::new(platform), Vec::new()));
+async fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Verifier, CoreError> {
+    if let Some(pem) = &options.ca {
+        let anchors = certificates(pem, "ca")?;
+        return Ok((trusting(&anchors, provider)?, anchors));
+    }
+    let extra = match &options.extra_ca {
+        Some(pem) => certificates(pem, "ca")?,
+        None => Vec::new(),
     };
-    let mut roots = RootCertStore::empty();
-    let mut anchors = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate
-            .map_err(|error| CoreError::InvalidArgument(format!("connect.ca is no PEM certificate: {error:?}")))?;
-        roots
+    match platform(extra.clone(), provider).await {
+        Ok(verifier) => Ok((verifier, extra)),
+        Err(error) => {
+            let roots = match &options.embedder {
+                Some(embedder) => embedder.roots().await,
+                None => None,
+            };
+            let mut roots = certificates(&roots.ok_or_else(|| invalid(&error))?, "ca")?;
+            roots.extend(extra.iter().cloned());
+            Ok((trusting(&roots, provider)?, extra))
+        }
+    }
+}
+
+/// The system's verdict; an error where the system trusts nobody. Reads files, so not on the runtime's thread.
+async fn platform(
+    extra: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    let provider = Arc::clone(provider);
+    let loaded = tokio::task::spawn_blocking(move || {
+        let own = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
+        if extra.is_empty() {
+            return Ok(own);
+        }
+        rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider)
+    });
+    let verifier = loaded
+        .await
+        .map_err(|error| rustls::Error::General(error.to_string()))??;
+    Ok(Arc::new(verifier))
+}
+
+fn trusting(
+    roots: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, CoreError> {
+    let mut store = RootCertStore::empty();
+    for certificate in roots {
+        store
             .add(certificate.clone())
             .map_err(|error| CoreError::InvalidArgument(format!("connect.ca holds a bad certificate: {error}")))?;
-        anchors.push(certificate);
     }
-    if anchors.is_empty() {
-        return Err(CoreError::InvalidArgument("connect.ca holds no PEM certificate".into()));
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
         .build()
         .map_err(|error| CoreError::InvalidArgument(format!("connect.ca: {error}")))?;
-    Ok((verifier, anchors))
+    Ok(verifier)
+}
+
+/// At least one; `name` is the option they come from.
+fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>, CoreError> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let parsed = parsed
+        .map_err(|error| CoreError::InvalidArgument(format!("connect.{name} is no PEM certificate: {error:?}")))?;
+    if parsed.is_empty() {
+        return Err(CoreError::InvalidArgument(format!(
+            "connect.{name} holds no PEM certificate"
+        )));
+    }
+    Ok(parsed)
 }
 
 fn invalid(error: &rustls::Error) -> CoreError {
@@ -86,10 +214,10 @@ fn invalid(error: &rustls::Error) -> CoreError {
 /// which OpenSSL does and webpki does not.
 #[derive(Debug)]
 struct NodeVerifier {
-    verifier: Arc<dyn ServerCertVerifier>,
+    /// `None` accepts any certificate; signatures still have to match the one that was sent.
+    verifier: Option<Arc<dyn ServerCertVerifier>>,
     anchors: Vec<CertificateDer<'static>>,
-    /// `rejectUnauthorized: false`: signatures still have to match the certificate that was sent.
-    accepts_any: bool,
+    provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for NodeVerifier {
@@ -101,13 +229,10 @@ impl ServerCertVerifier for NodeVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.accepts_any {
+        let Some(verifier) = &self.verifier else {
             return Ok(ServerCertVerified::assertion());
-        }
-        let result = self
-            .verifier
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match result {
+        };
+        match verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(error)) if is_untrusted(&error) => {
                 if self.anchors.iter().any(|anchor| anchor.as_ref() == end_entity.as_ref()) {
                     return verify_anchored_leaf(end_entity, server_name, now);
@@ -124,7 +249,7 @@ impl ServerCertVerifier for NodeVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -133,11 +258,11 @@ impl ServerCertVerifier for NodeVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

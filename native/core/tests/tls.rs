@@ -140,8 +140,8 @@ async fn an_unknown_issuer_is_told_as_openssl_does() {
 #[tokio::test]
 async fn any_certificate_is_accepted_when_the_caller_says_so() {
     let tls = TlsOptions {
-        ca: None,
         accept_invalid: true,
+        ..TlsOptions::default()
     };
     let mut config = AgentConfig::default();
     config.transport.tls = tls;

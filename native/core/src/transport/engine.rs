@@ -34,6 +34,8 @@ impl Engine {
     /// [`CoreError::InvalidArgument`] for settings that cannot work.
     pub fn new(kind: EngineKind, config: TransportConfig) -> Result<Self, CoreError> {
         Ok(match kind {
+            // reqwest says of a refused CONNECT only that it was refused.
+            EngineKind::Reqwest if config.proxies.is_some() => Self::Wire(Box::new(WireTransport::new(config))),
             EngineKind::Reqwest => Self::Reqwest(Box::new(ReqwestTransport::new(config)?)),
             EngineKind::Wire => Self::Wire(Box::new(WireTransport::new(config))),
         })

@@ -40,7 +40,7 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
             };
         }
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
-            return CoreError::System(resolve.0.clone());
+            return resolve.0.clone();
         }
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return tls_error(tls, peer);

@@ -21,6 +21,8 @@ use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
+use crate::proxy::ProxyRules;
+use crate::resolve::DnsOptions;
 use crate::response::ResponseStart;
 use crate::tls::TlsOptions;
 use crate::upload::UploadBody;
@@ -108,7 +110,12 @@ pub struct TransportConfig {
     /// Requests at once on one HTTP/2 connection.
     pub http2_max_streams: usize,
     pub http2_ping_interval: Option<Duration>,
+    /// What a TLS handshake offers, where the caller has said so.
+    pub alpn: Option<Vec<&'static [u8]>>,
+    pub dns: DnsOptions,
     pub socket: SocketOptions,
+    /// Needs engine wire, which an agent with proxies has.
+    pub proxies: Option<ProxyRules>,
     /// Per origin; `None` is no limit. Engine wire only, as what follows.
     pub connections: Option<usize>,
     pub max_requests_per_connection: Option<u64>,
@@ -121,6 +128,9 @@ pub struct TransportConfig {
 impl TransportConfig {
     /// What a TLS handshake offers.
     fn alpn(&self) -> Vec<&'static [u8]> {
+        if let Some(alpn) = &self.alpn {
+            return alpn.clone();
+        }
         match (self.http2_prior_knowledge, self.allow_http2) {
             (true, _) => vec![b"h2"],
             (false, true) if self.prefer_http2 => vec![b"h2", b"http/1.1"],
@@ -143,7 +153,10 @@ impl Default for TransportConfig {
             http2_connection_window: 64 * 1024 * 1024,
             http2_max_streams: 100,
             http2_ping_interval: None,
+            alpn: None,
+            dns: DnsOptions::default(),
             socket: SocketOptions::default(),
+            proxies: None,
             connections: None,
             max_requests_per_connection: None,
             connection_ttl: None,

@@ -1,12 +1,14 @@
 //! The engine on reqwest.
 
-use std::sync::{Arc, OnceLock};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::OnceCell;
 
 use super::body::ResponseBody;
 use super::failure::{Peer, Phase, classify, connect_timeout};
@@ -27,40 +29,44 @@ pub struct ReqwestTransport {
     resolver: Resolver,
     plain: reqwest::Client,
     /// Made at the first HTTPS request: loading the platform's roots takes milliseconds.
-    secure: OnceLock<Result<reqwest::Client, CoreError>>,
-    secure_http1: OnceLock<Result<reqwest::Client, CoreError>>,
+    secure: OnceCell<Result<reqwest::Client, CoreError>>,
+    secure_http1: OnceCell<Result<reqwest::Client, CoreError>>,
 }
 
 impl ReqwestTransport {
     /// # Errors
     /// [`CoreError::InvalidArgument`] for settings that cannot work.
     pub fn new(config: TransportConfig) -> Result<Self, CoreError> {
-        let resolver = Resolver::default();
+        let resolver = Resolver::new(config.dns.clone());
         let plain = build(&config, &resolver, unused_tls()?)?;
         Ok(Self {
             config,
             resolver,
             plain,
-            secure: OnceLock::new(),
-            secure_http1: OnceLock::new(),
+            secure: OnceCell::new(),
+            secure_http1: OnceCell::new(),
         })
     }
 
-    fn client(&self, route: &Route) -> Result<&reqwest::Client, CoreError> {
+    async fn client(&self, route: &Route) -> Result<&reqwest::Client, CoreError> {
         if !route.origin.is_https() {
             return Ok(&self.plain);
         }
         let is_http1 = route.http1_only || !self.config.allow_http2;
         let slot = if is_http1 { &self.secure_http1 } else { &self.secure };
-        let made = slot.get_or_init(|| {
+        let make = async || {
             let config = TransportConfig {
                 allow_http2: !is_http1,
                 http2_prior_knowledge: self.config.http2_prior_knowledge && !is_http1,
                 ..self.config.clone()
             };
-            build(&config, &self.resolver, client_config(&config.tls, &config.alpn())?)
-        });
-        made.as_ref().map_err(Clone::clone)
+            build(
+                &config,
+                &self.resolver,
+                client_config(&config.tls, &config.alpn()).await?,
+            )
+        };
+        slot.get_or_init(make).await.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -119,8 +125,13 @@ impl Transport for ReqwestTransport {
     type Lease = ReqwestLease;
 
     async fn checkout(&self, route: Route) -> Result<ReqwestLease, CoreError> {
+        // An address asks no resolver, and so is not looked at there.
+        if route.origin.host().parse::<IpAddr>().is_ok() {
+            let checked = self.resolver.addresses(route.origin.host()).await;
+            checked.map_err(|error| error.0)?;
+        }
         Ok(ReqwestLease {
-            client: self.client(&route)?.clone(),
+            client: self.client(&route).await?.clone(),
             origin: route.origin,
             resolver: self.resolver.clone(),
             connect_timeout: self.config.connect_timeout,
@@ -240,7 +251,7 @@ impl Resolve for Resolver {
         let resolver = self.clone();
         let host = name.as_str().to_owned();
         Box::pin(async move {
-            let addresses: Addrs = Box::new(resolver.lookup(host).await?.into_iter());
+            let addresses: Addrs = Box::new(resolver.addresses(&host).await?.into_iter());
             Ok(addresses)
         })
     }

@@ -25,6 +25,8 @@ pub struct Connection {
     /// On HTTP/2.
     pub meter: Option<Arc<Http2Meter>>,
     pub opened: Instant,
+    /// A proxy is at the other end, which is sent whole URLs, and these lines with every request.
+    pub forward: Option<Arc<str>>,
     events: Arc<PoolEvents>,
     served: AtomicU64,
     end: Mutex<End>,
@@ -38,7 +40,13 @@ struct End {
 }
 
 impl Connection {
-    pub fn new(id: u64, info: Arc<ConnectionInfo>, events: Arc<PoolEvents>, meter: Option<Arc<Http2Meter>>) -> Self {
+    pub fn new(
+        id: u64,
+        info: Arc<ConnectionInfo>,
+        forward: Option<Arc<str>>,
+        events: Arc<PoolEvents>,
+        meter: Option<Arc<Http2Meter>>,
+    ) -> Self {
         Self {
             id,
             info,
@@ -46,6 +54,7 @@ impl Connection {
             tap: Arc::default(),
             meter,
             opened: Instant::now(),
+            forward,
             events,
             served: AtomicU64::new(0),
             end: Mutex::default(),

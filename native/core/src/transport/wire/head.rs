@@ -8,11 +8,15 @@ use crate::origin::Origin;
 use crate::response::ResponseStart;
 use crate::transport::{Framing, WireRequest};
 
-/// Start line, `host`, `connection`, the caller's fields, framing.
-pub fn request_head(request: &WireRequest, origin: &Origin, closes: bool) -> Vec<u8> {
+/// Start line, `host`, `connection`, the caller's fields, framing; for a proxy, whose lines are `forward`, the whole URL
+/// (RFC 9112 §3.2.2).
+pub fn request_head(request: &WireRequest, origin: &Origin, closes: bool, forward: Option<&str>) -> Vec<u8> {
     let mut head = Vec::with_capacity(160 + request.target.len() + request.headers.text().len() * 2);
     head.extend_from_slice(request.method.as_str().as_bytes());
     head.push(b' ');
+    if forward.is_some() && request.target.starts_with('/') {
+        head.extend_from_slice(origin.as_str().as_bytes());
+    }
     extend_latin1(&mut head, &request.target);
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     match &request.host {
@@ -28,6 +32,7 @@ pub fn request_head(request: &WireRequest, origin: &Origin, closes: bool) -> Vec
         None if closes => head.extend_from_slice(b"\r\nconnection: close\r\n"),
         None => head.extend_from_slice(b"\r\nconnection: keep-alive\r\n"),
     }
+    head.extend_from_slice(forward.unwrap_or_default().as_bytes());
     for (name, value) in request.headers.iter() {
         head.extend_from_slice(name);
         head.extend_from_slice(b": ");

@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod dial;
+mod handshake;
 mod head;
 mod http2_meter;
 mod io;
@@ -10,9 +11,11 @@ mod keep_alive;
 mod open;
 mod outgoing;
 mod pool;
+mod proxy_tunnel;
 mod switch;
 mod tap;
 mod target;
+mod tcp;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -27,8 +30,8 @@ use hyper::client::conn::TrySendError;
 
 pub use self::body::WireBody;
 pub use self::connection::ConnectionSlot;
-pub use self::dial::SocketOptions;
 pub use self::keep_alive::KeepAlive;
+pub use self::tcp::SocketOptions;
 
 use self::body::Exchange;
 use self::connection::Sender;
@@ -212,9 +215,10 @@ async fn send_http1(
     let closes = request.closes || pool.limits().max_requests.is_some_and(|limit| number >= limit);
     request.slot.set(Arc::clone(&connection), number);
     let is_connect = request.method == Method::CONNECT;
-    connection
-        .tap
-        .arm(request_head(request, &pool.route().origin, closes), is_connect);
+    connection.tap.arm(
+        request_head(request, &pool.route().origin, closes, connection.forward.as_deref()),
+        is_connect,
+    );
     let mut wire = http::Request::new(body_of(request));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");

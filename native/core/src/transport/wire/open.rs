@@ -29,6 +29,7 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
     let connection = Arc::new(Connection::new(
         pool.next_id(),
         info,
+        dialed.forward,
         Arc::clone(pool.events()),
         meter.clone(),
     ));
