@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sluice_core::{
-    BodyQueue, ByteGauge, ConnectionInfo, DispatchError, DispatchHandler, HeaderMap, RequestController, ResponseStart,
+    BodyQueue, ByteGauge, ConnectionInfo, DispatchError, DispatchHandler, HeaderMap, Origin, RequestController,
+    ResponseStart,
 };
 use tokio::sync::Notify;
 
@@ -63,16 +64,16 @@ impl Exchange {
 /// Turns core's four callbacks into completions; body bytes go into the queue and wait there for JavaScript.
 pub struct JsDispatchHandler {
     exchange: Arc<Exchange>,
-    host: String,
+    origin: Option<Origin>,
     connection: Option<Arc<ConnectionInfo>>,
 }
 
 impl JsDispatchHandler {
-    /// `host` is `host:port`, for errors.
-    pub fn new(exchange: Arc<Exchange>, host: String) -> Self {
+    /// `origin` is for errors.
+    pub fn new(exchange: Arc<Exchange>, origin: Option<Origin>) -> Self {
         Self {
             exchange,
-            host,
+            origin,
             connection: None,
         }
     }
@@ -125,7 +126,13 @@ impl DispatchHandler for JsDispatchHandler {
         } else if !exchange.controller.is_aborted() {
             // An abort comes from JavaScript, which has settled the request already.
             let connection = self.connection.as_deref();
-            exchange.completions.error(exchange.id, &error, &self.host, connection);
+            let host = self
+                .origin
+                .as_ref()
+                .map(|origin| format!("{}:{}", origin.host(), origin.port()));
+            exchange
+                .completions
+                .error(exchange.id, &error, host.as_deref().unwrap_or_default(), connection);
         }
     }
 

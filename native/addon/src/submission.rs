@@ -85,17 +85,13 @@ impl Submission {
         match parse_dispatch_options(&agent, &record, body) {
             Ok(mut options) => {
                 options.tunnel = tunnel;
-                let host = format!("{}:{}", options.origin.host(), options.origin.port());
+                let origin = Some(options.origin.clone());
                 let controller = exchange.controller.clone();
                 agent
-                    .execute(options, controller, JsDispatchHandler::new(exchange, host))
+                    .execute(options, controller, JsDispatchHandler::new(exchange, origin))
                     .await;
             }
-            Err(error) => {
-                JsDispatchHandler::new(exchange, String::new())
-                    .on_response_error(error)
-                    .await
-            }
+            Err(error) => JsDispatchHandler::new(exchange, None).on_response_error(error).await,
         }
     }
 }
@@ -146,6 +142,11 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
 }
 
 fn latin1(bytes: &[u8]) -> String {
+    if bytes.is_ascii()
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return text.to_owned();
+    }
     bytes.iter().copied().map(char::from).collect()
 }
 

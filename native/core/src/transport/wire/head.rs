@@ -1,8 +1,11 @@
 //! HTTP/1.1 heads: the one that goes out, in undici's order, and the one that came in, field by field.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 
+use super::keep_alive;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::response::ResponseStart;
@@ -72,78 +75,135 @@ pub fn framing_headers(framing: Framing) -> HeaderMap {
     headers
 }
 
+/// What of a response's head decides on its connection; gathered while the head is read.
+#[derive(Debug, Default)]
+pub struct HeadFacts {
+    content_lengths: usize,
+    /// Every content-length is a number.
+    are_lengths_numbers: bool,
+    is_length_zero: bool,
+    has_transfer_encoding: bool,
+    is_chunked: bool,
+    says_close: bool,
+    says_keep_alive: bool,
+    /// The server's `keep-alive: timeout=`.
+    pub keep_alive: Option<Duration>,
+}
+
+impl HeadFacts {
+    pub fn has_content_length(&self) -> bool {
+        self.content_lengths > 0
+    }
+
+    /// Two lengths that may differ are how responses are smuggled (RFC 9112 §6.3).
+    pub fn has_length_and_encoding(&self) -> bool {
+        self.has_content_length() && self.has_transfer_encoding
+    }
+
+    /// hyper's parser tells lengths that contradict each other from no other bad length.
+    pub fn has_two_lengths(&self) -> bool {
+        self.content_lengths > 1 && self.are_lengths_numbers
+    }
+
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        match name.len() {
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.says_close |= token.eq_ignore_ascii_case(b"close");
+                    self.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => {
+                self.keep_alive = self.keep_alive.or_else(|| keep_alive::hint(value));
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let value = value.trim_ascii();
+                let is_number = value.iter().all(u8::is_ascii_digit);
+                self.are_lengths_numbers = is_number && (self.content_lengths == 0 || self.are_lengths_numbers);
+                if self.content_lengths == 0 {
+                    self.is_length_zero = value == b"0";
+                }
+                self.content_lengths += 1;
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.has_transfer_encoding = true;
+                self.is_chunked = value.trim_ascii_end().to_ascii_lowercase().ends_with(b"chunked");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the server keeps the connection open after this response (RFC 9112 §9.3).
+    pub fn keeps_connection(&self, method: &Method, start: &ResponseStart) -> bool {
+        if self.says_close || (start.version == Version::HTTP_10 && !self.says_keep_alive) {
+            return false;
+        }
+        if start.status == 204 {
+            // A body that may not be there, but is announced, would be taken for the next response.
+            return !self.has_content_length() || self.is_length_zero;
+        }
+        // Without framing the body ends with the connection.
+        method == Method::HEAD || start.status == 304 || self.has_content_length() || self.is_chunked
+    }
+}
+
 /// Reads a head that hyper's parser has accepted, or is about to. `None` for what is no response head.
-pub fn response_start(head: &[u8]) -> Option<ResponseStart> {
-    let mut lines = head.split(|&byte| byte == b'\n').map(strip_cr);
-    let line = lines.next()?;
-    let version = if line.starts_with(b"HTTP/1.0") {
+pub fn response_start(head: &[u8]) -> Option<(ResponseStart, HeadFacts)> {
+    let mut at = 0;
+    let mut line = || {
+        let rest = head.get(at..).filter(|rest| !rest.is_empty())?;
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        at += end + 1;
+        Some(strip_cr(&rest[..end]))
+    };
+    let first = line()?;
+    let version = if first.starts_with(b"HTTP/1.0") {
         Version::HTTP_10
     } else {
         Version::HTTP_11
     };
-    let status = std::str::from_utf8(line.get(9..12)?).ok()?.parse().ok()?;
-    let reason = Bytes::copy_from_slice(line.get(13..).unwrap_or_default());
+    let status = std::str::from_utf8(first.get(9..12)?).ok()?.parse().ok()?;
+    let reason = Bytes::copy_from_slice(first.get(13..).unwrap_or_default());
+    let mut facts = HeadFacts::default();
     let mut text = Vec::with_capacity(head.len());
-    for line in lines {
-        if line.is_empty() {
-            break;
-        }
+    // Of the field that may go on in the next line.
+    let (mut name_start, mut value_start) = (0, 0);
+    while let Some(line) = line() {
         if let [b' ' | b'\t', ..] = line {
             // A folded line goes on with the value before it (RFC 9112 §5.2).
             text.push(b' ');
             text.extend_from_slice(line.trim_ascii());
             continue;
         }
-        let colon = line.iter().position(|&byte| byte == b':')?;
+        if !text.is_empty() {
+            facts.note(&text[name_start..value_start - 1], &text[value_start..]);
+        }
+        if line.is_empty() {
+            break;
+        }
+        let colon = memchr::memchr(b':', line)?;
         if !text.is_empty() {
             text.push(0);
         }
+        name_start = text.len();
         text.extend_from_slice(line[..colon].trim_ascii());
         text.push(0);
+        value_start = text.len();
         // Blanks at the end stay, as llhttp leaves them.
         text.extend_from_slice(line[colon + 1..].trim_ascii_start());
     }
-    Some(ResponseStart {
+    let start = ResponseStart {
         status,
         reason,
         headers: HeaderList::from_text(text),
         version,
         content_length: None,
-    })
+    };
+    Some((start, facts))
 }
 
 fn strip_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// Whether the server keeps the connection open after this response (RFC 9112 §9.3).
-pub fn keeps_connection(method: &Method, start: &ResponseStart) -> bool {
-    let connection = |wanted: &str| {
-        start.headers.get_all("connection").any(|value| {
-            value
-                .split(|&byte| byte == b',')
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-        })
-    };
-    if connection("close") || (start.version == Version::HTTP_10 && !connection("keep-alive")) {
-        return false;
-    }
-    if start.status == 204 {
-        // A body that may not be there, but is announced, would be taken for the next response.
-        return start
-            .headers
-            .get("content-length")
-            .is_none_or(|length| length.trim_ascii() == b"0");
-    }
-    // Without framing the body ends with the connection.
-    method == Method::HEAD
-        || start.status == 304
-        || start.headers.get("content-length").is_some()
-        || start
-            .headers
-            .get_all("transfer-encoding")
-            .last()
-            .is_some_and(|value| value.trim_ascii_end().to_ascii_lowercase().ends_with(b"chunked"))
 }
 
 #[cfg(test)]
@@ -153,7 +213,7 @@ mod tests {
     #[test]
     fn a_head_keeps_case_order_latin1_and_an_odd_reason() {
         let head = b"HTTP/1.1 299 Na\xefve \r\nX-A: 1\r\nset-Cookie:a\r\nX-a:\t2 \r\nEmpty:\r\n\r\n";
-        let start = response_start(head).unwrap();
+        let (start, _) = response_start(head).unwrap();
         assert_eq!((start.status, start.reason.as_ref()), (299, b"Na\xefve " as &[u8]));
         assert_eq!(
             start.headers.text(),
@@ -163,14 +223,17 @@ mod tests {
 
     #[test]
     fn a_folded_value_is_one_value() {
-        let start = response_start(b"HTTP/1.1 200 OK\r\na: b\r\n  c\r\n\r\n").unwrap();
+        let (start, _) = response_start(b"HTTP/1.1 200 OK\r\na: b\r\n  c\r\n\r\n").unwrap();
         assert_eq!(start.headers.text(), b"a\x00b c");
-        assert_eq!(response_start(b"HTTP/1.1 200\r\n\r\n").unwrap().reason, "");
+        assert_eq!(response_start(b"HTTP/1.1 200\r\n\r\n").unwrap().0.reason, "");
     }
 
     #[test]
     fn a_connection_is_kept_only_if_both_ends_know_where_the_body_ends() {
-        let keeps = |head: &str| keeps_connection(&Method::GET, &response_start(head.as_bytes()).unwrap());
+        let keeps = |head: &str| {
+            let (start, facts) = response_start(head.as_bytes()).unwrap();
+            facts.keeps_connection(&Method::GET, &start)
+        };
         assert!(keeps("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n"));
         assert!(keeps("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n"));
         assert!(keeps(

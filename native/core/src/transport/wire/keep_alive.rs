@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::header_list::HeaderList;
-
 /// undici's `keepAliveTimeout`, `keepAliveMaxTimeout` and `keepAliveTimeoutThreshold`.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepAlive {
@@ -27,9 +25,9 @@ impl Default for KeepAlive {
 
 impl KeepAlive {
     /// How long the connection of this response may idle; `None`: not at all.
-    pub fn after(&self, headers: &HeaderList) -> Option<Duration> {
+    pub fn after(&self, hint: Option<Duration>) -> Option<Duration> {
         let own = self.timeout?;
-        match headers.get("keep-alive").and_then(hint) {
+        match hint {
             None => Some(own),
             Some(hint) => {
                 let left = hint
@@ -42,7 +40,7 @@ impl KeepAlive {
 }
 
 /// `timeout=5, max=100` → 5 s.
-fn hint(value: &[u8]) -> Option<Duration> {
+pub fn hint(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?;
     text.split(',').find_map(|part| {
         let (name, value) = part.split_once('=')?;
@@ -59,11 +57,8 @@ mod tests {
     use super::*;
 
     fn after(value: Option<&str>) -> Option<u64> {
-        let mut headers = HeaderList::new();
-        if let Some(value) = value {
-            headers.append("Keep-Alive", value);
-        }
-        KeepAlive::default().after(&headers).map(|time| time.as_secs())
+        let hint = value.and_then(|value| hint(value.as_bytes()));
+        KeepAlive::default().after(hint).map(|time| time.as_secs())
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod tcp;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub use self::tcp::SocketOptions;
 use self::body::Exchange;
 use self::connection::Sender;
 use self::dial::Dialer;
-use self::head::{framing_headers, keeps_connection, request_head, response_start};
+use self::head::{HeadFacts, framing_headers, request_head, response_start};
 use self::outgoing::OutgoingBody;
 use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
 use self::target::uri;
@@ -58,6 +58,8 @@ pub struct WireTransport {
     dialer: Arc<Dialer>,
     limits: PoolLimits,
     pools: Mutex<HashMap<PoolKey, Arc<Pool>>>,
+    /// What was asked for last: most often the next request's too.
+    last: Mutex<Weak<Pool>>,
 }
 
 type PoolKey = (Origin, Option<String>, bool);
@@ -83,6 +85,7 @@ impl WireTransport {
             limits,
             config,
             pools: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -91,6 +94,18 @@ impl WireTransport {
     }
 
     fn pool(&self, route: Route) -> Arc<Pool> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = last.upgrade()
+            && pool.serves(&route)
+        {
+            return pool;
+        }
+        let pool = self.find_pool(route);
+        *last = Arc::downgrade(&pool);
+        pool
+    }
+
+    fn find_pool(&self, route: Route) -> Arc<Pool> {
         let key = (route.origin.clone(), route.servername.clone(), route.http1_only);
         let mut pools = self.pools();
         if let Some(pool) = pools.get(&key) {
@@ -229,7 +244,9 @@ async fn send_http1(
     let mut sending = pin!(sender.try_send_request(wire));
     let sent = poll_fn(|cx| {
         for head in connection.tap.poll_informational(cx) {
-            let Some(start) = response_start(&head) else { continue };
+            let Some((start, _)) = response_start(&head) else {
+                continue;
+            };
             if start.status == 100 && !request.expects_continue {
                 return Poll::Ready(Err(Unsent::Failed(CoreError::Socket("bad response".into()))));
             }
@@ -243,7 +260,9 @@ async fn send_http1(
         Err(error) => {
             let failed = unsent(error, request, &exchange.peer());
             return Err(match (failed, connection.tap.take_head()) {
-                (Unsent::Failed(CoreError::HttpParser { .. }), Some(head)) if has_two_lengths(&head) => {
+                (Unsent::Failed(CoreError::HttpParser { .. }), Some(head))
+                    if response_start(&head).is_some_and(|(_, facts)| facts.has_two_lengths()) =>
+                {
                     Unsent::Failed(CoreError::ResponseContentLengthMismatch)
                 }
                 (failed, _) => failed,
@@ -251,10 +270,9 @@ async fn send_http1(
         }
     };
     let head = connection.tap.take_head();
-    let start = head.and_then(|head| response_start(&head));
-    let start = start.unwrap_or_else(|| start_of(&response));
-    if start.headers.get("content-length").is_some() && start.headers.get("transfer-encoding").is_some() {
-        // Two lengths that may differ are how responses are smuggled (RFC 9112 §6.3).
+    let read = head.and_then(|head| response_start(&head));
+    let (start, facts) = read.unwrap_or_else(|| (start_of(&response), HeadFacts::default()));
+    if facts.has_length_and_encoding() {
         return Err(Unsent::Failed(CoreError::ResponseContentLengthMismatch));
     }
     let is_upgraded = start.status == 101 || is_connect;
@@ -262,12 +280,12 @@ async fn send_http1(
         exchange.keep(None);
         exchange.explain("upgrade");
     } else {
-        let server_keeps = keeps_connection(&request.method, &start);
-        exchange.closes_after_length(!server_keeps && start.headers.get("content-length").is_some());
+        let server_keeps = facts.keeps_connection(&request.method, &start);
+        exchange.closes_after_length(!server_keeps && facts.has_content_length());
         let may_keep = server_keeps && !closes && !request.is_last;
         exchange.keep(
             may_keep
-                .then(|| pool.limits().keep_alive.after(&start.headers))
+                .then(|| pool.limits().keep_alive.after(facts.keep_alive))
                 .flatten(),
         );
     }
@@ -277,15 +295,6 @@ async fn send_http1(
         body: WireBody::new(response.into_body(), exchange),
         upgrade,
     })
-}
-
-/// hyper's parser tells lengths that contradict each other from no other bad length.
-fn has_two_lengths(head: &[u8]) -> bool {
-    let Some(start) = response_start(head) else {
-        return false;
-    };
-    let lengths: Vec<_> = start.headers.get_all("content-length").collect();
-    lengths.len() > 1 && lengths.iter().all(|length| length.iter().all(u8::is_ascii_digit))
 }
 
 async fn send_http2(

@@ -207,6 +207,12 @@ impl Pool {
         &self.events.route
     }
 
+    /// Whether requests of `route` share these connections.
+    pub fn serves(&self, route: &Route) -> bool {
+        let own = self.route();
+        own.origin == route.origin && own.servername == route.servername && own.http1_only == route.http1_only
+    }
+
     /// Outlives the pool in its connections.
     pub fn events(&self) -> &Arc<PoolEvents> {
         &self.events

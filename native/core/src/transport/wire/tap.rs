@@ -172,7 +172,7 @@ impl Tap {
 /// The byte after the empty line that ends a head; lines may end in LF alone.
 fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
-    while let Some(found) = bytes[at..].iter().position(|&byte| byte == b'\n') {
+    while let Some(found) = memchr::memchr(b'\n', &bytes[at..]) {
         let after = at + found + 1;
         match &bytes[after..] {
             [b'\n', ..] => return Some(after + 1),
