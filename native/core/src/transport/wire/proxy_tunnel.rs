@@ -58,7 +58,7 @@ pub async fn connect_through(stream: &mut Stream, origin: &Origin, proxy: &Proxy
         }
     };
     let status = match response_start(&answer) {
-        Some(start) if answer.starts_with(b"HTTP/1.") => start.status,
+        Some((start, _)) if answer.starts_with(b"HTTP/1.") => start.status,
         _ => return Err(CoreError::Socket("the proxy does not speak HTTP".into())),
     };
     if !(200..300).contains(&status) {
