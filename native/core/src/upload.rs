@@ -262,6 +262,18 @@ impl UploadBody {
         )
     }
 
+    /// The same body once more, for a request that nobody has looked at; `None` for a source that is read once.
+    pub fn again(&self) -> Option<Self> {
+        match &self.source {
+            Source::Bytes(bytes) => Some(Self {
+                source: Source::Bytes(bytes.clone()),
+                left: self.left,
+                progress: Arc::clone(&self.progress),
+            }),
+            Source::Queue(_) => None,
+        }
+    }
+
     fn count(&mut self, frame: Bytes) -> Result<Bytes, UploadError> {
         if let Some(left) = &mut self.left {
             *left = left

@@ -62,6 +62,16 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
     fallback.unwrap_or_else(|| CoreError::Socket(innermost(error)))
 }
 
+/// The HTTP/2 server has said that it did not process the request: it may be sent again, whatever its method (RFC 9113
+/// §6.8, §8.7). A GOAWAY fails only the streams above its last one; with an error in it, the client is at fault.
+pub fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
+    let Some(h2) = Chain(Some(error)).find_map(|cause| cause.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let is = |reason| h2.is_remote() && h2.reason() == Some(reason);
+    (h2.is_go_away() && is(h2::Reason::NO_ERROR)) || (h2.is_reset() && is(h2::Reason::REFUSED_STREAM))
+}
+
 /// Walks sources; looks into an `io::Error` first, whose `source()` skips the error it wraps.
 struct Chain<'a>(Option<&'a (dyn Error + 'static)>);
 

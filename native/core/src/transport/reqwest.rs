@@ -21,8 +21,8 @@ use crate::resolve::Resolver;
 use crate::response::ResponseStart;
 use crate::tls::client_config;
 
-/// reqwest with everything off that a dispatcher must not do: redirects, decoding, cookies, referer, retries, proxies
-/// from the environment.
+/// reqwest with everything off that a dispatcher must not do: redirects, decoding, cookies, referer, proxies from the
+/// environment. Its retries are of what an HTTP/2 server gave back unprocessed, and stay.
 #[derive(Debug)]
 pub struct ReqwestTransport {
     config: TransportConfig,
@@ -89,7 +89,6 @@ fn build(
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        .retry(reqwest::retry::never())
         .no_proxy()
         .tls_backend_preconfigured(tls)
         .dns_resolver(resolver.clone())

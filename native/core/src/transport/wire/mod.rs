@@ -40,13 +40,17 @@ use self::head::{HeadFacts, framing_headers, request_head, response_start};
 use self::outgoing::OutgoingBody;
 use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
 use self::target::uri;
-use super::failure::{Peer, Phase, classify};
+use super::failure::{self, Peer, Phase, classify};
 use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::response::ResponseStart;
+use crate::upload::UploadBody;
+
+/// How often a request goes out again that HTTP/2 servers gave back unprocessed (RFC 9113 §8.7).
+const MAX_REFUSALS: usize = 3;
 
 /// Pools that nobody uses are dropped when there are more than this.
 const REMEMBERED_POOLS: usize = 256;
@@ -172,8 +176,10 @@ impl TransportLease for WireLease {
             mut lease,
             connect_timeout,
         } = self;
+        let mut refusals = 0;
         loop {
             let pool = Arc::clone(&lease.pool);
+            let again = request.body.as_ref().map(UploadBody::again);
             let sent = match lease.sender.take() {
                 Some(Sender::Http1(sender)) => {
                     let exchange = Exchange::http1(&lease, sender);
@@ -188,6 +194,19 @@ impl TransportLease for WireLease {
             match sent {
                 Ok(response) => return Ok(response),
                 Err(Unsent::Failed(error)) => return Err(error),
+                Err(Unsent::Unprocessed(error)) => {
+                    refusals += 1;
+                    match again {
+                        None => {}
+                        Some(Some(body)) => request.body = Some(body),
+                        // Its source is read already.
+                        Some(None) => return Err(error),
+                    }
+                    if refusals > MAX_REFUSALS {
+                        return Err(error);
+                    }
+                    lease = pool.checkout(connect_timeout).await?;
+                }
                 // Not a byte of it was written, so that any method and any body can go out on another connection.
                 Err(Unsent::Stale) => lease = pool.checkout(connect_timeout).await?,
             }
@@ -200,6 +219,8 @@ enum Unsent {
     Failed(CoreError),
     /// The connection had gone before the request was taken.
     Stale,
+    /// The server says that it has not looked at it, and why it did not.
+    Unprocessed(CoreError),
 }
 
 fn body_of(request: &mut WireRequest) -> OutgoingBody {
@@ -315,7 +336,16 @@ async fn send_http2(
             body: WireBody::new(response.into_body(), exchange),
             upgrade: None,
         }),
-        Err(error) => Err(unsent(error, request, &exchange.peer())),
+        Err(error) => {
+            let is_unprocessed = failure::is_unprocessed(error.error());
+            match unsent(error, request, &exchange.peer()) {
+                Unsent::Failed(error) if is_unprocessed => {
+                    exchange.pool().retire(exchange.connection().id);
+                    Err(Unsent::Unprocessed(error))
+                }
+                unsent => Err(unsent),
+            }
+        }
     }
 }
 

@@ -394,6 +394,12 @@ impl Pool {
         state.shared.retain(|shared| shared.connection.id != connection);
     }
 
+    /// Gives an HTTP/2 connection no further request: its server has said that it takes none.
+    pub fn retire(&self, connection: u64) {
+        let mut state = self.lock();
+        state.shared.retain(|shared| shared.connection.id != connection);
+    }
+
     fn is_old(&self, connection: &Connection) -> bool {
         self.limits.ttl.is_some_and(|ttl| connection.opened.elapsed() > ttl)
     }
