@@ -51,7 +51,11 @@ pub enum ProxyProtocol {
 }
 
 impl ProxyRules {
-    pub fn new(urls: ProxyUrls) -> Self {
+    pub fn new(mut urls: ProxyUrls) -> Self {
+        // The matcher would look for it among names only.
+        if urls.none.split(',').any(|part| part.trim() == "*") {
+            urls = ProxyUrls::default();
+        }
         let matcher = Matcher::builder()
             .all(urls.all)
             .http(urls.http)
@@ -146,6 +150,17 @@ mod tests {
         for origin in ["https://inside.test", "http://x.inside.test:81", "http://10.2.3.4"] {
             assert!(proxy(urls(), origin).is_none(), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_star_leaves_out_all() {
+        let urls = || ProxyUrls {
+            all: "http://p.test".into(),
+            none: "a.test, *".into(),
+            ..ProxyUrls::default()
+        };
+        assert!(proxy(urls(), "http://127.0.0.1").is_none());
+        assert!(proxy(urls(), "https://b.test").is_none());
     }
 
     #[test]
