@@ -18,7 +18,7 @@ import type {
 } from './types.ts'
 
 /** What `dispatch` has no option for. */
-const OWN_LIMITS = ['windowBytes', 'timeout', 'maxResponseSize'] as const
+const OWN_LIMITS = ['windowBytes', 'timeout', 'maxResponseSize', 'maxDecodedSize', 'maxCompressionRatio'] as const
 
 /**
  * Sends `request` through `dispatcher`.
@@ -122,6 +122,8 @@ class FetchHandler implements DispatchHandler {
         statusText: statusText ?? '',
         headerText: toHeaderText(headers),
         url: urlWithoutFragment(this.request.url),
+        isRedirected: false,
+        type: 'basic',
         body: new BodySource(body, this.Implementation),
         trailers: () => this.trailers.promise,
       }),

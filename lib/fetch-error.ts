@@ -12,10 +12,11 @@ export function terminated(cause: unknown): TypeError {
   return new TypeError('terminated', { cause })
 }
 
-/** The core's error, whose message also names host, phase and code. */
-export function describe(info: CoreErrorInfo, host: string): Error {
+/** The core's error, whose message also names host, phase and code. Redirects may have led to another host than `asked`. */
+export function describe(info: CoreErrorInfo, asked: string): Error {
+  const host = info.host ?? asked
   const where = `${info.phase ?? 'request'}, ${host}, ${info.code}`
-  return createUndiciError({ ...info, host: info.host ?? host, message: `${info.message} (${where})` })
+  return createUndiciError({ ...info, host, message: `${info.message} (${where})` })
 }
 
 /** `redirect: 'error'` met a redirect. */

@@ -16,7 +16,7 @@ export interface FetchInit {
   headers?: Headers | Iterable<readonly [string, string]> | Record<string, string> | undefined
   body?: RequestBody | URLSearchParams | null | undefined
   signal?: AbortSignal | null | undefined
-  /** `follow` and `manual` give a 3xx response as it is; `error` rejects it. */
+  /** Redirects are followed, 20 at most, by default; `manual` gives the redirect itself, `error` rejects it. */
   redirect?: RequestRedirect | undefined
   duplex?: 'half' | undefined
   integrity?: string | undefined
@@ -37,6 +37,10 @@ export interface FetchInit {
   timeout?: number | undefined
   /** Bytes of the response body; -1 is no limit. */
   maxResponseSize?: number | undefined
+  /** Bytes of the body after decoding; -1 is no limit. */
+  maxDecodedSize?: number | undefined
+  /** Bytes after decoding for each byte on the wire; 0 is no limit. */
+  maxCompressionRatio?: number | undefined
   /** The streams implementation of the response body. */
   streams?: Partial<StreamsImplementation> | undefined
 }
@@ -59,6 +63,8 @@ export interface FetchRequest {
     bodyTimeout: number | null
     timeout: number | null
     maxResponseSize: number | null
+    maxDecodedSize: number | null
+    maxCompressionRatio: number | null
   }
 }
 
@@ -112,6 +118,8 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
       bodyTimeout: readNumber(init, 'bodyTimeout', 0),
       timeout: readNumber(init, 'timeout', 0),
       maxResponseSize: readNumber(init, 'maxResponseSize', -1),
+      maxDecodedSize: readNumber(init, 'maxDecodedSize', -1),
+      maxCompressionRatio: readNumber(init, 'maxCompressionRatio', 0),
     },
   }
 }
@@ -200,6 +208,8 @@ function addDefaults(headers: string[]): void {
   if (!hasHeader(headers, 'user-agent')) headers.push('user-agent', 'sluice')
 }
 
+const REDIRECT_FLAGS = { follow: RequestFlag.follow, manual: 0, error: RequestFlag.noRedirect }
+
 /** What crosses to an agent. @throws InvalidArgumentError for a header that only the transport may write */
 export function toWireRequest(request: FetchRequest): WireRequest {
   const { url, method, body } = request
@@ -211,7 +221,7 @@ export function toWireRequest(request: FetchRequest): WireRequest {
     origin: url.origin,
     method,
     target: `${url.pathname}${url.search}`,
-    flags: close ? RequestFlag.close : 0,
+    flags: RequestFlag.decode | REDIRECT_FLAGS[request.redirect] | (close ? RequestFlag.close : 0),
     servername: '',
     upgrade: '',
     host: host ?? '',

@@ -13,7 +13,7 @@ import type { SluiceResponse } from './response.ts'
 import type { DispatcherLike, StreamsImplementation } from './types.ts'
 
 /**
- * Fetches `input`. Redirects are not followed and bodies are not decoded by this version: both arrive as sent.
+ * Fetches `input`: redirects are followed and content codings undone.
  * @returns a platform `Response` with `trailers`; its body reads the socket only as it is read
  * @throws TypeError for bad arguments, and `TypeError('fetch failed')` whose cause has Node's code and names host and
  * phase; the signal's reason itself when aborted. All as rejections.

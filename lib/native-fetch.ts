@@ -11,8 +11,8 @@ import { kSubmit } from './agent.ts'
 import type { Agent, AgentState } from './agent.ts'
 import { BodySource } from './body-source.ts'
 import { createUndiciError } from './errors.ts'
-import { describe, fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
-import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
+import { describe, fetchFailed, terminated } from './fetch-error.ts'
+import { isNullBodyStatus, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import { createResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
@@ -71,10 +71,6 @@ export class NativeFetch implements Receiver, Submission {
 
   onHead(head: ResponseHead): void {
     if (this.isSettled) return
-    if (this.request.redirect === 'error' && isRedirect(head.status)) {
-      this.reject(fetchFailed(unexpectedRedirect(head.status, this.request.url)))
-      return
-    }
     this.isSettled = true
     const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(head.status)
     if (head.isComplete) {
@@ -86,7 +82,7 @@ export class NativeFetch implements Receiver, Submission {
       return
     }
     const { agentState } = this
-    const { host } = this.request.url
+    const { host } = head.redirectedTo === null ? this.request.url : new URL(head.redirectedTo)
     const source = new NativeSource(
       this.id,
       head.contentLength,
@@ -121,7 +117,9 @@ export class NativeFetch implements Receiver, Submission {
         status: head.status,
         statusText: head.statusText,
         headerText: head.headerText,
-        url: urlWithoutFragment(this.request.url),
+        url: head.redirectedTo ?? urlWithoutFragment(this.request.url),
+        isRedirected: head.redirectedTo !== null,
+        type: head.isCrossOrigin ? 'cors' : 'basic',
         body,
         trailers,
       }),

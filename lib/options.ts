@@ -94,6 +94,10 @@ export interface AgentOptions {
   maxHeaderSize?: number | null | undefined
   /** Bytes of a response body; -1, the default, is no limit. */
   maxResponseSize?: number | null | undefined
+  /** Of `fetch`: bytes of a response body after decoding; -1, the default, is no limit. */
+  maxDecodedSize?: number | undefined
+  /** Of `fetch`: bytes after decoding for each byte on the wire; 0, the default, is no limit. */
+  maxCompressionRatio?: number | undefined
   /** The engine that speaks HTTP: `'wire'`, the default, sends targets and headers as given; or `'reqwest'`. */
   transport?: 'reqwest' | 'wire' | undefined
   /** Offers HTTP/2 by ALPN. Default true. */
@@ -189,6 +193,8 @@ const OPTIONS: Record<keyof AgentOptions, Check> = {
   // The engine reads a head into at most 256 KiB.
   maxHeaderSize: (value) => typeof value !== 'number' || value <= 256 * 1024,
   maxResponseSize: isUndicis,
+  maxDecodedSize: (value) => value === -1 || isMilliseconds(value),
+  maxCompressionRatio: isMilliseconds,
   transport: (value) => value === 'reqwest' || value === 'wire',
   allowH2: isUndicis,
   useH2c: isUndicis,
@@ -417,6 +423,8 @@ function toNative(options: AgentOptions, connect: ConnectOptions): NativeAgentCo
     clientTtl: options.clientTtl ?? undefined,
     maxHeaderSize: options.maxHeaderSize ?? undefined,
     maxResponseSize: options.maxResponseSize ?? undefined,
+    maxDecodedSize: options.maxDecodedSize,
+    maxCompressionRatio: options.maxCompressionRatio,
     transport: options.transport ?? 'wire',
     allowH2: connect.allowH2 ?? options.allowH2 ?? undefined,
     // undici's offer has HTTP/1.1 first; reqwest's cannot be changed.

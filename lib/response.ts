@@ -7,12 +7,17 @@ import { inspect } from 'node:util'
 import type { BodySource } from './body-source.ts'
 import { headerValue, toHeaders } from './header-list.ts'
 
+/** As undici's: `cors` after a redirect to another origin. */
+export type ResponseType = 'basic' | 'cors'
+
 /** What a response is made from. */
 export interface ResponseParts {
   status: number
   statusText: string
   headerText: string
   url: string
+  isRedirected: boolean
+  type: ResponseType
   body: BodySource
   /** Resolves with the header text of the trailers when the body has ended, rejects with its error. */
   trailers: () => Promise<string>
@@ -72,11 +77,11 @@ function defineResponse(): ResponseClass {
     }
 
     get redirected(): boolean {
-      return false
+      return this[kParts].isRedirected
     }
 
-    get type(): string {
-      return 'basic'
+    get type(): ResponseType {
+      return this[kParts].type
     }
 
     get body(): ReadableStream | null {

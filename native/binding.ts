@@ -81,6 +81,9 @@ export interface NativeAgentConfig {
   maxHeaderSize?: number | undefined
   /** -1: no limit. */
   maxResponseSize?: number | undefined
+  maxDecodedSize?: number | undefined
+  /** 0: no limit. */
+  maxCompressionRatio?: number | undefined
   transport?: 'reqwest' | 'wire' | undefined
   allowH2?: boolean | undefined
   /** HTTP/2 without negotiation. */

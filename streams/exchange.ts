@@ -20,6 +20,10 @@ export interface ResponseHead {
   /** A complete response's body, in memory that is reused after the call: copy it. */
   body: Uint8Array
   trailerText: string
+  /** Where redirects have led, without fragment; `null` without any. */
+  redirectedTo: string | null
+  /** A redirect changed the origin. */
+  isCrossOrigin: boolean
 }
 
 /** What happened to one request; calls come on a later tick than its submission and are serial. */
@@ -57,6 +61,12 @@ export const RequestFlag = {
   expectContinue: 512,
   /** Upgrade or CONNECT: `uploadWrite` is the socket's writable side. */
   tunnel: 1024,
+  /** Redirects are followed. */
+  follow: 2048,
+  /** A redirect is an error. */
+  noRedirect: 4096,
+  /** Content codings are announced and undone. */
+  decode: 8192,
 } as const
 
 /** One request, validated. Text is latin1 without NUL. */
@@ -85,6 +95,9 @@ export interface WireRequest {
   /** Bytes; `null` is the agent's own. */
   windowBytes: number | null
   maxResponseSize: number | null
+  /** With {@link RequestFlag.decode}: bytes (-1 is off), and decoded bytes for each on the wire (0 is off). */
+  maxDecodedSize?: number | null
+  maxCompressionRatio?: number | null
 }
 
 /** A request that waits for its tick's flush. */
@@ -94,7 +107,7 @@ export interface Submission {
   receiver: Receiver
 }
 
-const RECORD_WORDS = 12
+const RECORD_WORDS = 15
 const INHERIT = 0xffff_ffff
 const FLAG_BODY_INLINE = 2
 const FLAG_BODY_APART = 4
@@ -115,6 +128,8 @@ const FLAG_COMPLETE = 1 << 8
 const FLAG_HTTP2 = 1 << 9
 const FLAG_INFORMATIONAL = 1 << 10
 const FLAG_UPGRADE = 1 << 11
+const FLAG_REDIRECTED = 1 << 12
+const FLAG_CROSS_ORIGIN = 1 << 13
 const FLAG_STOPPED = 1 << 8
 
 /** Larger than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along (16 KiB). */
@@ -268,6 +283,8 @@ export class SubmissionBatch {
     out[at + 9] = limit(request.windowBytes)
     out[at + 10] = limit(request.maxResponseSize)
     out[at + 11] = limit(request.connectTimeout)
+    writeLarge(out, at + 12, request.maxDecodedSize ?? null)
+    out[at + 14] = limit((request.maxCompressionRatio ?? -1) * 1000)
     const start = this.length + RECORD_WORDS * 4
     buffer.latin1Write(text, start)
     if (isInline) buffer.set(body, start + text.length)
@@ -287,6 +304,13 @@ export class SubmissionBatch {
 function limit(value: number | null): number {
   if (value === null || value < 0) return INHERIT
   return Math.min(Math.ceil(value), INHERIT - 1)
+}
+
+/** Two words; all ones is the agent's own. */
+function writeLarge(out: Uint32Array, at: number, value: number | null): void {
+  const isOff = value !== null && value < 0
+  out[at] = value === null ? INHERIT : isOff ? 0 : value >>> 0
+  out[at + 1] = value === null ? INHERIT : isOff ? 0x7fff_ffff : Math.floor(value / 0x1_0000_0000)
 }
 
 let turn = 0
@@ -381,6 +405,7 @@ function decodeHead(kind: number, at: number): ResponseHead {
   const headers = reason + scratchWords[at + 4]!
   const body = headers + scratchWords[at + 5]!
   const trailers = body + scratchWords[at + 6]!
+  const end = trailers + scratchWords[at + 7]!
   const isLengthKnown = scratchWords[at + 9] !== INHERIT
   return {
     status: scratchWords[at + 3]!,
@@ -390,8 +415,16 @@ function decodeHead(kind: number, at: number): ResponseHead {
     isComplete: (kind & FLAG_COMPLETE) !== 0,
     contentLength: isLengthKnown ? number64(at + 8) : null,
     body: body === trailers ? kEmpty : scratch.subarray(body, trailers),
-    trailerText: scratchWords[at + 7] === 0 ? '' : scratch.latin1Slice(trailers, trailers + scratchWords[at + 7]!),
+    trailerText: end === trailers ? '' : scratch.latin1Slice(trailers, end),
+    redirectedTo: (kind & FLAG_REDIRECTED) === 0 ? null : decodePadded(end, (at + scratchWords[at + 1]!) << 2),
+    isCrossOrigin: (kind & FLAG_CROSS_ORIGIN) !== 0,
   }
+}
+
+/** Text that ends at the record's end or at NUL. */
+function decodePadded(start: number, end: number): string {
+  while (scratch[end - 1] === 0) end--
+  return scratch.latin1Slice(start, end)
 }
 
 /** Header text as a flat array of names and values. */

@@ -142,10 +142,10 @@ describe('redirect', () => {
   const startRedirect = () =>
     startServer((_request, response) => response.writeHead(302, { location: '/elsewhere' }).end('moved'))
 
-  test.each(['follow', 'manual'] as const)('%s gives the 3xx as it is', async (redirect) => {
+  test('manual gives the 3xx as it is', async () => {
     await using server = await startRedirect()
     await using agent = new Agent()
-    const response = await fetch(server.origin, { redirect, dispatcher: agent })
+    const response = await fetch(server.origin, { redirect: 'manual', dispatcher: agent })
     expect([response.status, response.headers.get('location'), response.redirected]).toEqual([302, '/elsewhere', false])
     expect(await response.text()).toBe('moved')
   })

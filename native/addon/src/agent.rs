@@ -65,6 +65,12 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
     if let Some(bytes) = number("maxResponseSize")? {
         config.max_response_size = (bytes >= 0.0).then_some(bytes_of(bytes) as u64);
     }
+    if let Some(bytes) = number("maxDecodedSize")? {
+        config.max_decoded_size = (bytes >= 0.0).then_some(bytes_of(bytes) as u64);
+    }
+    if let Some(ratio) = number("maxCompressionRatio")? {
+        config.max_compression_ratio = (ratio > 0.0).then_some(ratio);
+    }
     let mut limit = |name: &str, target: &mut Option<Duration>| -> NeonResult<()> {
         if let Some(milliseconds) = number(name)? {
             *target = duration(milliseconds);

@@ -67,6 +67,10 @@ pub const FLAG_HTTP2: u32 = 1 << 9;
 pub const FLAG_INFORMATIONAL: u32 = 1 << 10;
 /// The request's id stands for a tunnel now.
 pub const FLAG_UPGRADE: u32 = 1 << 11;
+/// Redirects were followed: the final URL ends the record, padded with NUL.
+pub const FLAG_REDIRECTED: u32 = 1 << 12;
+/// One of them changed the origin.
+pub const FLAG_CROSS_ORIGIN: u32 = 1 << 13;
 /// The pipe was stopped by its caller.
 pub const FLAG_STOPPED: u32 = 1 << 8;
 
@@ -208,6 +212,12 @@ impl CompletionQueue {
         if start.version >= http::Version::HTTP_2 {
             flags |= FLAG_HTTP2;
         }
+        if let Some(redirected) = &start.redirected {
+            flags |= FLAG_REDIRECTED;
+            if redirected.is_cross_origin {
+                flags |= FLAG_CROSS_ORIGIN;
+            }
+        }
         self.push(|out| {
             words(out, &[Kind::Head as u32 | flags, 0, id, u32::from(start.status)]);
             let lengths = out.len();
@@ -223,6 +233,9 @@ impl CompletionQueue {
                 let text = out.len();
                 headers_text(trailers, out);
                 patch_since(out, lengths + 3 * WORD, text);
+            }
+            if let Some(redirected) = &start.redirected {
+                out.extend_from_slice(redirected.url.as_bytes());
             }
         });
     }

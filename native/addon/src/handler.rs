@@ -89,6 +89,11 @@ impl DispatchHandler for JsDispatchHandler {
         }
     }
 
+    fn on_redirect(&mut self, origin: &Origin) {
+        self.host = format!("{}:{}", origin.host(), origin.port());
+        self.connection = None;
+    }
+
     fn on_informational(&mut self, start: ResponseStart) {
         self.exchange
             .completions

@@ -14,8 +14,8 @@ use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
 use sluice_core::{
-    Agent, BodyQueue, CoreError, DispatchHandler, DispatchOptions, HeaderList, Method, Origin, RequestBody,
-    RequestController, UploadQueue,
+    Agent, AgentConfig, BodyQueue, CoreError, DispatchHandler, DispatchOptions, FetchOptions, HeaderList, Method,
+    Origin, RedirectPolicy, RequestBody, RequestController, UploadQueue,
 };
 
 use crate::environment::{Environment, word};
@@ -24,7 +24,7 @@ use crate::request_handle::{RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
 /// Words of a record before its text.
-const WORDS: usize = 12;
+const WORDS: usize = 15;
 const WORD_BYTES: usize = 4;
 /// "The agent's own", in a word that holds a limit.
 const INHERIT: u32 = u32::MAX;
@@ -46,6 +46,13 @@ const FLAG_HTTP1: u32 = 1 << 8;
 const FLAG_EXPECT_CONTINUE: u32 = 1 << 9;
 /// An upgrade or CONNECT: what is written by chunks belongs to the tunnel.
 const FLAG_TUNNEL: u32 = 1 << 10;
+
+/// Redirects are followed.
+const FLAG_FOLLOW: u32 = 1 << 11;
+/// A redirect is an error.
+const FLAG_NO_REDIRECT: u32 = 1 << 12;
+/// Content codings are undone. Set for `fetch` alone.
+const FLAG_DECODE: u32 = 1 << 13;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -134,11 +141,32 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
     options.body_timeout = limit(word(record, 7), config.body_timeout);
     options.timeout = limit(word(record, 8), config.timeout);
     options.max_header_size = config.max_header_size;
+    options.fetch = (flags & FLAG_DECODE != 0).then(|| fetch_options(record, flags, config));
     options.max_response_size = match word(record, 10) {
         INHERIT => config.max_response_size,
         size => Some(u64::from(size)),
     };
     Ok(options)
+}
+
+fn fetch_options(record: &[u8], flags: u32, config: &AgentConfig) -> FetchOptions {
+    FetchOptions {
+        redirect: match flags & (FLAG_FOLLOW | FLAG_NO_REDIRECT) {
+            0 => RedirectPolicy::Manual,
+            FLAG_FOLLOW => RedirectPolicy::Follow,
+            _ => RedirectPolicy::Error,
+        },
+        decodes: true,
+        max_decoded_size: match (word(record, 12), word(record, 13)) {
+            (INHERIT, INHERIT) => config.max_decoded_size,
+            (low, high) => Some(u64::from(low) | u64::from(high) << 32),
+        },
+        max_compression_ratio: match word(record, 14) {
+            INHERIT => config.max_compression_ratio,
+            0 => None,
+            thousandths => Some(f64::from(thousandths) / 1000.0),
+        },
+    }
 }
 
 fn latin1(bytes: &[u8]) -> String {

@@ -33,6 +33,9 @@ pub struct AgentConfig {
     pub timeout: Option<Duration>,
     pub max_header_size: usize,
     pub max_response_size: Option<u64>,
+    /// Of a `fetch`: body bytes after decoding, and those for each on the wire.
+    pub max_decoded_size: Option<u64>,
+    pub max_compression_ratio: Option<f64>,
 }
 
 impl Default for AgentConfig {
@@ -49,6 +52,8 @@ impl Default for AgentConfig {
             timeout: None,
             max_header_size: 16 * 1024,
             max_response_size: None,
+            max_decoded_size: None,
+            max_compression_ratio: None,
         }
     }
 }

@@ -48,6 +48,15 @@ pub enum CoreError {
     TotalTimeout { timeout_ms: u128 },
     #[error("Response content exceeded max size")]
     ResponseExceededMaxSize,
+    #[error("Decoded response content exceeded max size")]
+    DecodedSizeExceeded,
+    #[error("Response content exceeded max compression ratio")]
+    CompressionRatioExceeded,
+    /// A content coding; the codes are zlib's.
+    #[error("{message}")]
+    Decode { code: &'static str, message: String },
+    #[error("{0}")]
+    Redirect(String),
     #[error("Response Error")]
     Response { status: u16 },
     #[error("Request retry error")]
@@ -142,6 +151,10 @@ impl CoreError {
             Self::BodyTimeout => ("BodyTimeoutError", "UND_ERR_BODY_TIMEOUT"),
             Self::TotalTimeout { .. } => ("TimeoutError", "SLUICE_ERR_TIMEOUT"),
             Self::ResponseExceededMaxSize => ("ResponseExceededMaxSizeError", "UND_ERR_RES_EXCEEDED_MAX_SIZE"),
+            Self::DecodedSizeExceeded => ("DecodedSizeExceededError", "SLUICE_ERR_DECODED_SIZE"),
+            Self::CompressionRatioExceeded => ("CompressionRatioExceededError", "SLUICE_ERR_COMPRESSION_RATIO"),
+            Self::Decode { code, .. } => ("Error", code),
+            Self::Redirect(_) => ("Error", "SLUICE_ERR_REDIRECT"),
             Self::Response { .. } => ("ResponseError", "UND_ERR_RESPONSE"),
             Self::RequestRetry { .. } => ("RequestRetryError", "UND_ERR_REQ_RETRY"),
             Self::InvalidArgument(_) => ("InvalidArgumentError", "UND_ERR_INVALID_ARG"),

@@ -16,10 +16,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::RequestController;
+use crate::decode::{ReadableBody, decode};
 use crate::error::CoreError;
 use crate::handler::DispatchHandler;
+use crate::header_list::HeaderList;
 use crate::pause::PauseState;
-use crate::request::{DispatchOptions, RequestBody};
+use crate::redirect::{RedirectPolicy, Redirects, is_redirect, unexpected_redirect};
+use crate::request::{DispatchOptions, FetchOptions, RequestBody};
+use crate::size_limit::SizeLimit;
 use crate::transport::{ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse};
 use crate::tunnel::run_tunnel;
 use crate::upload::{UploadBody, UploadProgress, UploadQueue};
@@ -47,21 +51,17 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
 ) {
     let total = options.timeout;
     let tunnel = options.tunnel.take();
-    let framing = framing(&options);
-    let source = match &options.body {
-        RequestBody::Stream { queue, length: None } => Some(Arc::clone(queue)),
-        _ => None,
-    };
+    let follows = |fetch: &FetchOptions| fetch.redirect == RedirectPolicy::Follow;
+    let is_followed = options.fetch.as_ref().is_some_and(follows);
+    let redirects = is_followed.then(|| Box::new(Redirects::new(&options)));
     // Made here, so that a request that never runs closes its upload too.
-    let (body, progress) = UploadBody::new(std::mem::take(&mut options.body));
+    let attempt = Attempt::new(&mut options);
     let slot = ConnectionSlot::default();
     let outcome = {
         let request = Outgoing {
             options,
-            framing,
-            body,
-            source,
-            progress: &progress,
+            attempt,
+            redirects,
             slot: &slot,
             is_tunnel: tunnel.is_some(),
         };
@@ -152,36 +152,64 @@ fn empty_framing(method: &Method) -> Framing {
 /// What `run` takes of a request.
 struct Outgoing<'a> {
     options: DispatchOptions,
-    framing: Framing,
-    body: Option<UploadBody>,
-    /// Of a body whose length is not known.
-    source: Option<Arc<UploadQueue>>,
-    progress: &'a UploadProgress,
+    attempt: Attempt,
+    redirects: Option<Box<Redirects>>,
     slot: &'a ConnectionSlot,
     is_tunnel: bool,
 }
 
-/// Returns what is left when the connection has become a tunnel.
-async fn run<T: Transport, H: DispatchHandler>(
+/// The body of one exchange.
+struct Attempt {
+    framing: Framing,
+    body: Option<UploadBody>,
+    /// Of a body whose length is not known.
+    source: Option<Arc<UploadQueue>>,
+    upload: StopUpload,
+}
+
+impl Attempt {
+    /// Takes the body out of `options`.
+    fn new(options: &mut DispatchOptions) -> Self {
+        let framing = framing(options);
+        let source = match &options.body {
+            RequestBody::Stream { queue, length: None } => Some(Arc::clone(queue)),
+            _ => None,
+        };
+        let (body, progress) = UploadBody::new(std::mem::take(&mut options.body));
+        Self {
+            framing,
+            body,
+            source,
+            upload: StopUpload(progress),
+        }
+    }
+}
+
+/// The head of the answer to one exchange.
+struct Answer<B> {
+    response: WireResponse<B>,
+    is_http2: bool,
+    upload: StopUpload,
+}
+
+/// One request and the head of its response. Leaves in `options` what a redirect needs not give back.
+async fn exchange<T: Transport, H: DispatchHandler>(
     transport: &T,
-    outgoing: Outgoing<'_>,
-    controller: &RequestController,
+    options: &mut DispatchOptions,
+    attempt: Attempt,
+    slot: &ConnectionSlot,
     handler: &mut H,
-) -> Result<Option<OnUpgrade>, CoreError> {
-    let Outgoing {
-        options,
+) -> Result<Answer<<T::Lease as TransportLease>::Body>, CoreError> {
+    let Attempt {
         mut framing,
         mut body,
         source,
-        progress,
-        slot,
-        is_tunnel,
-    } = outgoing;
-    let body_timeout = options.body_timeout;
-    let upload = StopUpload(progress);
+        upload,
+    } = attempt;
+    let is_https = options.origin.is_https();
     let route = Route {
-        origin: options.origin,
-        servername: options.servername,
+        origin: options.origin.clone(),
+        servername: options.servername.clone(),
         http1_only: options.http1_only,
         connect_timeout: options.connect_timeout,
     };
@@ -196,16 +224,20 @@ async fn run<T: Transport, H: DispatchHandler>(
         body = None;
     }
     let asks_upgrade = options.upgrade.is_some();
+    let mut headers = std::mem::take(&mut options.headers);
+    if options.fetch.as_ref().is_some_and(|fetch| fetch.decodes) {
+        accept_codings(&mut headers, is_https);
+    }
     let request = WireRequest {
-        method: options.method,
-        target: options.target,
-        host: options.host,
-        headers: options.headers,
+        method: options.method.clone(),
+        target: std::mem::take(&mut options.target),
+        host: options.host.take(),
+        headers,
         framing,
         body,
         closes: options.closes,
         is_last: options.is_last,
-        upgrade: options.upgrade,
+        upgrade: options.upgrade.take(),
         expects_continue: options.expects_continue,
         slot: slot.clone(),
     };
@@ -214,31 +246,104 @@ async fn run<T: Transport, H: DispatchHandler>(
         tokio::select! {
             biased;
             response = lease.send(request, &mut on_informational) => response?,
-            () = silent_server(progress, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
+            () = silent_server(&upload.0, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
-    let WireResponse {
-        mut start,
-        mut body,
-        upgrade,
-    } = response;
-    if start.headers.size() >= options.max_header_size {
+    if response.start.headers.size() >= options.max_header_size {
         return Err(CoreError::HeadersOverflow);
     }
-    if start.status == 101 && !asks_upgrade {
+    if response.start.status == 101 && !asks_upgrade {
         return Err(CoreError::Socket("bad upgrade".into()));
     }
+    Ok(Answer {
+        response,
+        is_http2,
+        upload,
+    })
+}
+
+/// What undici's fetch says that it understands.
+fn accept_codings(headers: &mut HeaderList, is_https: bool) {
+    if headers.get("accept-encoding").is_some() {
+        return;
+    }
+    let codings = match (headers.get("range"), is_https) {
+        // A part of encoded bytes could not be decoded.
+        (Some(_), _) => "identity",
+        (None, true) => "br, gzip, deflate, zstd",
+        (None, false) => "gzip, deflate",
+    };
+    headers.append("accept-encoding", codings);
+}
+
+/// Returns what is left when the connection has become a tunnel.
+async fn run<T: Transport, H: DispatchHandler>(
+    transport: &T,
+    outgoing: Outgoing<'_>,
+    controller: &RequestController,
+    handler: &mut H,
+) -> Result<Option<OnUpgrade>, CoreError> {
+    let Outgoing {
+        mut options,
+        mut attempt,
+        mut redirects,
+        slot,
+        is_tunnel,
+    } = outgoing;
+    let body_timeout = options.body_timeout;
+    let (answer, redirected) = loop {
+        let mut answer = exchange(transport, &mut options, attempt, slot, handler).await?;
+        let Some(redirects) = &mut redirects else {
+            break (answer, None);
+        };
+        let Some(body) = redirects.follow(&answer.response.start, &mut options)? else {
+            break (answer, redirects.target());
+        };
+        // What is there already is taken, so that the connection can serve again; the rest is not worth waiting for.
+        prefetch(&mut answer.response.body).await;
+        drop(answer);
+        handler.on_redirect(&options.origin);
+        options.body = body;
+        attempt = Attempt::new(&mut options);
+    };
+    let Answer {
+        response,
+        is_http2,
+        upload,
+    } = answer;
+    let WireResponse {
+        mut start,
+        body,
+        upgrade,
+    } = response;
     if let Some(upgrade) = upgrade.filter(|_| is_tunnel) {
         // The pool has seen the last of the connection before the handler has it.
         drop(body);
         handler.on_upgrade(start).await;
         return Ok(Some(upgrade));
     }
+    start.redirected = redirected;
+    let mut size = SizeLimit {
+        wire: options.max_response_size,
+        decoded: None,
+    };
+    let mut body = match &options.fetch {
+        None => ReadableBody::Plain(body),
+        Some(fetch) => {
+            if fetch.redirect == RedirectPolicy::Error && is_redirect(start.status) {
+                return Err(unexpected_redirect(start.status));
+            }
+            size.decoded = fetch.max_decoded_size;
+            let ratio = fetch.max_compression_ratio;
+            if fetch.decodes {
+                decode(body, &options.method, start.status, &start.headers, &mut size, ratio)?
+            } else {
+                ReadableBody::Plain(body)
+            }
+        }
+    };
     start.content_length = body.size_hint().exact();
 
-    let mut size = SizeLimit {
-        left: options.max_response_size,
-    };
     let prefetched = prefetch(&mut body).await;
     let counted = size.count(prefetched.data.len());
     let mut trailers = prefetched.trailers;
@@ -284,9 +389,9 @@ async fn run<T: Transport, H: DispatchHandler>(
 }
 
 /// An upload still under way when the response has ended goes no further, as in undici.
-struct StopUpload<'a>(&'a UploadProgress);
+struct StopUpload(Arc<UploadProgress>);
 
-impl Drop for StopUpload<'_> {
+impl Drop for StopUpload {
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -331,21 +436,6 @@ fn body_timeout_error(is_http2: bool, limit: Option<Duration>) -> CoreError {
         CoreError::Http2BodyTimeout { timeout_ms }
     } else {
         CoreError::BodyTimeout
-    }
-}
-
-struct SizeLimit {
-    left: Option<u64>,
-}
-
-impl SizeLimit {
-    fn count(&mut self, bytes: usize) -> Result<(), CoreError> {
-        if let Some(left) = &mut self.left {
-            *left = left
-                .checked_sub(bytes as u64)
-                .ok_or(CoreError::ResponseExceededMaxSize)?;
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use crate::connection::ConnectionInfo;
 use crate::error::DispatchError;
+use crate::origin::Origin;
 use crate::response::ResponseStart;
 
 /// Receives one response. Calls are serial: connection, informational any number of times, start, data any number of
@@ -17,6 +18,9 @@ pub trait DispatchHandler: Send + 'static {
     fn on_connection(&mut self, _connection: Option<&Arc<ConnectionInfo>>) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
+
+    /// The request goes on to another URL: a connection, informational responses and the rest follow anew.
+    fn on_redirect(&mut self, _origin: &Origin) {}
 
     /// A 1xx response; the final one is still to come.
     fn on_informational(&mut self, _start: ResponseStart) {}

@@ -62,6 +62,19 @@ impl HeaderList {
             .map(|(_, value)| value)
     }
 
+    /// Drops every field of these names, given in lower case.
+    pub fn remove(&mut self, names: &[&str]) {
+        let is_named = |field: &[u8]| names.iter().any(|name| field.eq_ignore_ascii_case(name.as_bytes()));
+        if !self.iter().any(|(name, _)| is_named(name)) {
+            return;
+        }
+        let mut rest = Self::new();
+        for (name, value) in self.iter().filter(|(name, _)| !is_named(name)) {
+            rest.append(name, value);
+        }
+        *self = rest;
+    }
+
     /// Bytes as undici counts them against `maxHeaderSize`.
     pub fn size(&self) -> usize {
         if self.is_empty() {

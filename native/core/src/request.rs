@@ -8,6 +8,7 @@ use http::Method;
 
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
+use crate::redirect::RedirectPolicy;
 use crate::upload::UploadQueue;
 
 /// One request, validated by the caller.
@@ -48,6 +49,31 @@ pub struct DispatchOptions {
     pub max_response_size: Option<u64>,
     /// Bytes of header names and values; see undici's `maxHeaderSize`.
     pub max_header_size: usize,
+    /// What `fetch` asks for beyond one exchange.
+    pub fetch: Option<FetchOptions>,
+}
+
+/// How a response becomes that of `fetch`.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    pub redirect: RedirectPolicy,
+    /// Announces and undoes content codings.
+    pub decodes: bool,
+    /// Body bytes after decoding; `None` is no limit.
+    pub max_decoded_size: Option<u64>,
+    /// Bytes after decoding for each on the wire; `None` is no limit.
+    pub max_compression_ratio: Option<f64>,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            redirect: RedirectPolicy::Follow,
+            decodes: true,
+            max_decoded_size: None,
+            max_compression_ratio: None,
+        }
+    }
 }
 
 impl DispatchOptions {
@@ -72,6 +98,7 @@ impl DispatchOptions {
             timeout: None,
             max_response_size: None,
             max_header_size: 16 * 1024,
+            fetch: None,
         }
     }
 }

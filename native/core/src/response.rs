@@ -16,4 +16,15 @@ pub struct ResponseStart {
     pub version: Version,
     /// Body bytes still to come, where the framing says it.
     pub content_length: Option<u64>,
+    /// Where redirects have led.
+    pub redirected: Option<RedirectedTo>,
+}
+
+/// The end of a chain of redirects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectedTo {
+    /// Without fragment.
+    pub url: String,
+    /// A redirect on the way changed the origin.
+    pub is_cross_origin: bool,
 }

@@ -185,6 +185,7 @@ impl TransportLease for ReqwestLease {
                     headers: HeaderList::from(response.headers()),
                     version: response.version(),
                     content_length: None,
+                    redirected: None,
                 };
                 let address = self.resolver.last_address(self.origin.host());
                 let closes_after_length =

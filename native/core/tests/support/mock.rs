@@ -121,6 +121,7 @@ fn response(body: MockBody) -> WireResponse<MockBody> {
             headers: HeaderList::new(),
             version: http::Version::HTTP_11,
             content_length: None,
+            redirected: None,
         },
         body,
         upgrade: None,

@@ -198,6 +198,7 @@ pub fn response_start(head: &[u8]) -> Option<(ResponseStart, HeadFacts)> {
         headers: HeaderList::from_text(text),
         version,
         content_length: None,
+        redirected: None,
     };
     Some((start, facts))
 }

@@ -370,5 +370,6 @@ fn start_of(response: &http::Response<Incoming>) -> ResponseStart {
         headers: HeaderList::from(response.headers()),
         version: response.version(),
         content_length: None,
+        redirected: None,
     }
 }

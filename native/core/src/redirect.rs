@@ -1,0 +1,189 @@
+//! Redirects (Fetch §4.4, "HTTP-redirect fetch"), above the engines.
+
+use bytes::Bytes;
+use http::Method;
+use url::{Position, Url};
+
+use crate::error::CoreError;
+use crate::header_list::HeaderList;
+use crate::origin::Origin;
+use crate::request::{DispatchOptions, RequestBody};
+use crate::response::{RedirectedTo, ResponseStart};
+
+/// What a redirect response becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectPolicy {
+    /// The response to another request, at most [`MOST_HOPS`] times.
+    Follow,
+    /// An ordinary response.
+    Manual,
+    /// [`CoreError::Redirect`].
+    Error,
+}
+
+const MOST_HOPS: u8 = 20;
+/// Fetch, "request-body-header name".
+const BODY_HEADERS: [&str; 5] = [
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-type",
+    "content-length",
+];
+/// Not for another origin to see.
+const ORIGIN_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "host"];
+/// Ports that Fetch §2.9 blocks.
+const BLOCKED_PORTS: [u16; 83] = [
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
+    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060,
+    5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+];
+
+/// Fetch, "redirect status".
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// What a request may be made from again.
+#[derive(Debug)]
+enum Replay {
+    Empty,
+    Bytes(Bytes),
+    /// Its source was read.
+    Spent,
+}
+
+/// The redirects of one request: what it was, and where it stands.
+#[derive(Debug)]
+pub struct Redirects {
+    origin: Origin,
+    method: Method,
+    target: String,
+    host: Option<String>,
+    headers: HeaderList,
+    body: Replay,
+    hops: u8,
+    is_cross_origin: bool,
+}
+
+impl Redirects {
+    pub fn new(options: &DispatchOptions) -> Self {
+        Self {
+            origin: options.origin.clone(),
+            method: options.method.clone(),
+            target: options.target.clone(),
+            host: options.host.clone(),
+            headers: options.headers.clone(),
+            body: match &options.body {
+                RequestBody::Empty => Replay::Empty,
+                RequestBody::Bytes(bytes) => Replay::Bytes(bytes.clone()),
+                RequestBody::Stream { .. } => Replay::Spent,
+            },
+            hops: 0,
+            is_cross_origin: false,
+        }
+    }
+
+    /// Turns `options` into the next request, whose body it returns; `None` for a response that leads nowhere.
+    ///
+    /// # Errors
+    /// [`CoreError::Redirect`] for what Fetch makes a network error.
+    pub fn follow(
+        &mut self,
+        response: &ResponseStart,
+        options: &mut DispatchOptions,
+    ) -> Result<Option<RequestBody>, CoreError> {
+        let status = response.status;
+        if !is_redirect(status) {
+            return Ok(None);
+        }
+        let Some(location) = location(&response.headers) else {
+            return Ok(None);
+        };
+        let url = self.resolve(&location)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(self.error(&format!("the redirect to {location} has no HTTP(S) scheme")));
+        }
+        if self.hops == MOST_HOPS {
+            return Err(self.error(&format!("redirect count exceeded ({MOST_HOPS})")));
+        }
+        self.hops += 1;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(self.error("the redirect's URL must not include credentials"));
+        }
+        if url.port().is_some_and(|port| BLOCKED_PORTS.contains(&port)) {
+            return Err(self.error(&format!("bad port in the redirect to {location}")));
+        }
+        if status != 303 && matches!(self.body, Replay::Spent) {
+            return Err(self.error(&format!(
+                "a {status} redirect asks for the request body again, whose stream was read"
+            )));
+        }
+        self.rewrite_method(status);
+        let Some(origin) = Origin::parse(&url.origin().ascii_serialization()) else {
+            return Err(self.error(&format!("invalid location {location}")));
+        };
+        if origin != self.origin {
+            self.is_cross_origin = true;
+            self.headers.remove(&ORIGIN_HEADERS);
+            self.host = None;
+        }
+        self.origin = origin;
+        self.target = url[Position::BeforePath..Position::AfterQuery].to_owned();
+        options.origin = self.origin.clone();
+        options.method = self.method.clone();
+        options.target.clone_from(&self.target);
+        options.host.clone_from(&self.host);
+        options.headers = self.headers.clone();
+        Ok(Some(match &self.body {
+            Replay::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
+            Replay::Empty | Replay::Spent => RequestBody::Empty,
+        }))
+    }
+
+    /// Where the request went; `None` where it was sent to.
+    pub fn target(&self) -> Option<RedirectedTo> {
+        (self.hops > 0).then(|| RedirectedTo {
+            url: format!("{}{}", self.origin.as_str(), self.target),
+            is_cross_origin: self.is_cross_origin,
+        })
+    }
+
+    fn resolve(&self, location: &str) -> Result<Url, CoreError> {
+        Url::parse(&format!("{}{}", self.origin.as_str(), self.target))
+            .and_then(|base| base.join(location))
+            .map_err(|error| self.error(&format!("invalid location {location}: {error}")))
+    }
+
+    fn rewrite_method(&mut self, status: u16) {
+        let becomes_get = match status {
+            301 | 302 => self.method == Method::POST,
+            303 => self.method != Method::GET && self.method != Method::HEAD,
+            _ => false,
+        };
+        if becomes_get {
+            self.method = Method::GET;
+            self.body = Replay::Empty;
+            self.headers.remove(&BODY_HEADERS);
+        }
+    }
+
+    fn error(&self, text: &str) -> CoreError {
+        CoreError::Redirect(text.to_owned())
+    }
+}
+
+/// `redirect: 'error'` met a redirect.
+pub fn unexpected_redirect(status: u16) -> CoreError {
+    CoreError::Redirect(format!("unexpected redirect ({status})"))
+}
+
+/// Bytes beyond ASCII are UTF-8 (Fetch, "location URL"); several fields read as one.
+fn location(headers: &HeaderList) -> Option<String> {
+    let values: Vec<_> = headers
+        .get_all("location")
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}

@@ -1,0 +1,34 @@
+//! How large a response body may become.
+
+use crate::error::CoreError;
+
+/// Bytes that may still come, on the wire and after decoding.
+#[derive(Debug, Default)]
+pub struct SizeLimit {
+    pub wire: Option<u64>,
+    pub decoded: Option<u64>,
+}
+
+impl SizeLimit {
+    /// # Errors
+    /// [`CoreError::ResponseExceededMaxSize`] and [`CoreError::DecodedSizeExceeded`].
+    pub fn count(&mut self, bytes: usize) -> Result<(), CoreError> {
+        subtract(&mut self.wire, bytes).ok_or(CoreError::ResponseExceededMaxSize)?;
+        subtract(&mut self.decoded, bytes).ok_or(CoreError::DecodedSizeExceeded)
+    }
+
+    /// The part that whoever sees the wire has to keep.
+    pub fn take_wire(&mut self) -> Self {
+        Self {
+            wire: self.wire.take(),
+            decoded: None,
+        }
+    }
+}
+
+fn subtract(left: &mut Option<u64>, bytes: usize) -> Option<()> {
+    if let Some(left) = left {
+        *left = left.checked_sub(bytes as u64)?;
+    }
+    Some(())
+}
