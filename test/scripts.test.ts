@@ -6,7 +6,6 @@ import { amount } from '../scripts/start/format.ts'
 import { parseOptions } from '../scripts/start/options.ts'
 import { payload, payloadHash } from '../scripts/start/payload.ts'
 import { table } from '../scripts/support/table.ts'
-import { median, spread } from '../bench/smoke/statistics.ts'
 
 describe('the counts of the gate', () => {
   test('cargo: the results of all test programs are added up', () => {
@@ -113,5 +112,4 @@ test('figures are printed for people', () => {
       ['long', '1'],
     ]),
   ).toBe('      b\nlong  1\n')
-  expect([median([3, 1, 2]), median([4, 1, 2, 3]), spread([90, 100, 110])]).toEqual([2, 2.5, 10])
 })
