@@ -90,7 +90,7 @@ impl DispatchHandler for JsDispatchHandler {
     }
 
     fn on_redirect(&mut self, origin: &Origin) {
-        self.host = format!("{}:{}", origin.host(), origin.port());
+        self.origin = Some(origin.clone());
         self.connection = None;
     }
 
