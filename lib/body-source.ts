@@ -9,6 +9,9 @@ import { bodyStreamState, createBodyStream } from '../streams/body-stream.ts'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { recogniseFiles } from '../streams/native-pipe.ts'
 import { NativeSource } from '../streams/native-source.ts'
+import { terminated } from './fetch-error.ts'
+import type { Integrity } from './integrity.ts'
+import { chunksOf, markDisturbed, relayStream, wasDisturbed } from './relay-stream.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
 type Content = Bytes | NativeSource | ReadableStream | null
@@ -23,6 +26,21 @@ export class BodySource {
     this.content = content
     this.Implementation = Implementation
     if (content !== null && isStream(content)) this.stream = content
+  }
+
+  /** A body that fails at its end where `integrity` does not fit it. */
+  static checked(content: Content, Implementation: ReadableStreamConstructor, integrity: Integrity | null): BodySource {
+    const plain = new BodySource(content, Implementation)
+    if (content === null || integrity === null) return plain
+    const onEnd = (): void => {
+      const mismatch = integrity.mismatch()
+      if (mismatch !== null) throw terminated(mismatch)
+    }
+    const onChunk = (chunk: Uint8Array): void => integrity.update(chunk)
+    return new BodySource(
+      relayStream(() => chunksOf(plain.body!), Implementation, { onChunk, onEnd }),
+      Implementation,
+    )
   }
 
   /** `response.body`: made when it is first asked for. */
@@ -40,7 +58,7 @@ export class BodySource {
     if (this.stream === null) return false
     const state = bodyStreamState(this.stream)
     return state === undefined
-      ? Readable.isDisturbed(this.stream as never) || wasPulled(this.stream)
+      ? Readable.isDisturbed(this.stream as never) || wasDisturbed(this.stream)
       : state.isDisturbed
   }
 
@@ -90,24 +108,18 @@ function isStream(content: Exclude<Content, null>): content is ReadableStream {
   return !(content instanceof Uint8Array) && !(content instanceof NativeSource)
 }
 
-const pulled = new WeakSet<object>()
-
-function wasPulled(stream: object): boolean {
-  return pulled.has(stream)
-}
-
 /** Complete bytes as a byte stream. */
 function bytesStream(bytes: Bytes, Implementation: ReadableStreamConstructor): ReadableStream {
   const source: UnderlyingByteSource = {
     type: 'bytes',
     pull(controller) {
-      pulled.add(stream)
+      markDisturbed(stream)
       if (bytes.byteLength > 0) controller.enqueue(bytes.slice())
       controller.close()
       controller.byobRequest?.respond(0)
     },
     cancel() {
-      pulled.add(stream)
+      markDisturbed(stream)
     },
   }
   const stream = new Implementation(source, { highWaterMark: 0 }) as ReadableStream

@@ -1,10 +1,12 @@
 /** The arguments of `fetch`, checked and made into one request (Fetch §5.4). */
 import { RequestFlag } from '../streams/exchange.ts'
 import type { WireRequest } from '../streams/exchange.ts'
+import { readCacheHeaders, readPolicies } from './fetch-policies.ts'
 import { InvalidArgumentError, RequestContentLengthMismatchError } from './errors.ts'
 import { hasHeader, readFetchHeaders } from './fetch-headers.ts'
 import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody } from './request-body.ts'
+import { Integrity } from './integrity.ts'
 import { isToken, readHeaders } from './request-headers.ts'
 import type { DispatcherLike, RequestBody, StreamsImplementation } from './types.ts'
 
@@ -20,12 +22,16 @@ export interface FetchInit {
   redirect?: RequestRedirect | undefined
   duplex?: 'half' | undefined
   integrity?: string | undefined
-  cache?: string | undefined
-  credentials?: string | undefined
+  /** `no-store`, `reload` and `no-cache` send their headers; there is no cache to ask. */
+  cache?: 'default' | 'force-cache' | 'no-cache' | 'no-store' | 'only-if-cached' | 'reload' | undefined
+  /** Checked; there are no cookies to withhold. */
+  credentials?: 'include' | 'omit' | 'same-origin' | undefined
   keepalive?: boolean | undefined
-  mode?: string | undefined
+  /** Sent as `sec-fetch-mode`. */
+  mode?: 'cors' | 'no-cors' | 'same-origin' | undefined
   referrer?: string | undefined
   referrerPolicy?: string | undefined
+  priority?: 'auto' | 'high' | 'low' | undefined
   window?: null | undefined
   /** Serves the request: sluice's `Agent`, or any undici dispatcher. */
   dispatcher?: DispatcherLike | undefined
@@ -57,6 +63,7 @@ export interface FetchRequest {
   contentLength: number | null
   signal: AbortSignal | null
   redirect: RequestRedirect
+  integrity: Integrity | null
   limits: {
     windowBytes: number | null
     headersTimeout: number | null
@@ -81,6 +88,8 @@ const BLOCKED_PORTS = new Set(
   ).split(' '),
 )
 
+const SCHEMES = new Set(['http:', 'https:', 'data:', 'blob:'])
+
 /** A request that never reaches the network. */
 export class NetworkError extends Error {}
 
@@ -97,11 +106,14 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
   if (bodyInit !== null && bodyInit !== undefined && (method === 'GET' || method === 'HEAD')) {
     throw new TypeError('Request with GET/HEAD method cannot have body.')
   }
-  if (init.integrity) throw new TypeError('fetch option integrity is not supported')
+  const policies = readPolicies(init as Record<string, unknown>, base)
+  if (policies.keepalive && isWebStream(init.body)) throw new TypeError('keepalive is not for a body that is streamed')
   const { body, contentType } = readBody(bodyInit)
   if (contentType !== null && !hasHeader(headers, 'content-type')) headers.push('content-type', contentType)
-  addDefaults(headers)
+  readCacheHeaders(headers, policies.cache)
+  addDefaults(headers, policies.mode)
   assertSendable(url)
+  if (policies.cache === 'only-if-cached') throw new NetworkError('only-if-cached: there is no cache')
   const length = body.kind === 'bytes' ? body.bytes.byteLength : body.kind === 'stream' ? body.length : null
   return {
     url,
@@ -111,7 +123,8 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
     text: typeof bodyInit === 'string' || bodyInit instanceof URLSearchParams ? bodyInit.toString() : null,
     contentLength: body.kind === 'none' && SAYS_EMPTY.has(method) ? 0 : length,
     signal: readSignal(init.signal === undefined ? base?.signal : init.signal),
-    redirect: readRedirect(init.redirect ?? base?.redirect),
+    redirect: policies.redirect as RequestRedirect,
+    integrity: Integrity.parse(String(init.integrity ?? base?.integrity ?? '')),
     limits: {
       windowBytes: readNumber(init, 'windowBytes', 1),
       headersTimeout: readNumber(init, 'headersTimeout', 0),
@@ -145,7 +158,7 @@ function parseUrl(input: unknown): URL {
 }
 
 function assertSendable(url: URL): void {
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+  if (!SCHEMES.has(url.protocol)) {
     throw new NetworkError(`unknown scheme ${url.protocol} in ${url.href.slice(0, 64)}`)
   }
   if (BLOCKED_PORTS.has(url.port)) throw new NetworkError(`bad port ${url.port} of ${url.hostname}`)
@@ -160,12 +173,8 @@ function readMethod(method: unknown): string {
   return NORMALIZED.has(upper) ? upper : text
 }
 
-function readRedirect(redirect: unknown): RequestRedirect {
-  if (redirect === undefined) return 'follow'
-  if (redirect !== 'follow' && redirect !== 'manual' && redirect !== 'error') {
-    throw new TypeError(`'${String(redirect as string)}' is not a valid redirect mode`)
-  }
-  return redirect
+function isWebStream(body: unknown): boolean {
+  return typeof (body as Partial<ReadableStream> | null | undefined)?.getReader === 'function'
 }
 
 function readSignal(signal: unknown): AbortSignal | null {
@@ -201,10 +210,10 @@ function readBody(init: unknown): { body: DispatchBody; contentType: string | nu
   return openBody(recognised)
 }
 
-function addDefaults(headers: string[]): void {
+function addDefaults(headers: string[], mode: string): void {
   if (!hasHeader(headers, 'accept')) headers.push('accept', '*/*')
   if (!hasHeader(headers, 'accept-language')) headers.push('accept-language', '*')
-  if (!hasHeader(headers, 'sec-fetch-mode')) headers.push('sec-fetch-mode', 'cors')
+  if (!hasHeader(headers, 'sec-fetch-mode')) headers.push('sec-fetch-mode', mode)
   if (!hasHeader(headers, 'user-agent')) headers.push('user-agent', 'sluice')
 }
 

@@ -8,6 +8,7 @@ import { fetchFailed } from './fetch-error.ts'
 import { createFetchRequest } from './fetch-request.ts'
 import type { FetchInit } from './fetch-request.ts'
 import { getGlobalAgent } from './global-agent.ts'
+import { fetchLocally, isLocal } from './local-fetch.ts'
 import { NativeFetch } from './native-fetch.ts'
 import type { SluiceResponse } from './response.ts'
 import type { DispatcherLike, StreamsImplementation } from './types.ts'
@@ -37,6 +38,13 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   }
   const streams = readStreams(init.streams) ?? (dispatcher instanceof Agent ? dispatcher[kStreams] : null)
   const Implementation = (streams?.ReadableStream ?? globalThis.ReadableStream) as ReadableStreamConstructor
+  if (isLocal(request.url)) {
+    try {
+      return fetchLocally(request, Implementation)
+    } catch (error) {
+      throw fetchFailed(error)
+    }
+  }
   if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)
   return fetchThroughDispatcher(dispatcher, request, Implementation)
 }

@@ -71,14 +71,19 @@ export class NativeFetch implements Receiver, Submission {
 
   onHead(head: ResponseHead): void {
     if (this.isSettled) return
-    this.isSettled = true
     const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(head.status)
+    const { integrity } = this.request
+    if (isBodiless && integrity !== null) {
+      this.reject(fetchFailed(integrity.mismatch() ?? new Error('integrity: the response has no body')))
+      return
+    }
+    this.isSettled = true
     if (head.isComplete) {
       this.upload?.stop(undefined)
       this.finish()
       const body = isBodiless ? null : new Uint8Array(head.body)
       const { trailerText } = head
-      this.resolve(head, new BodySource(body, this.Implementation), () => Promise.resolve(trailerText))
+      this.resolve(head, BodySource.checked(body, this.Implementation, integrity), () => Promise.resolve(trailerText))
       return
     }
     const { agentState } = this
@@ -96,7 +101,9 @@ export class NativeFetch implements Receiver, Submission {
     this.abortLink.watchSource(source)
     // A null body has nobody to read it (Fetch, "main fetch"), and nothing to wait for.
     if (isBodiless) source.cancel()
-    this.resolve(head, new BodySource(isBodiless ? null : source, this.Implementation), () => source.trailers())
+    this.resolve(head, BodySource.checked(isBodiless ? null : source, this.Implementation, integrity), () =>
+      source.trailers(),
+    )
   }
 
   /** Only a source is read, and it listens for itself. */

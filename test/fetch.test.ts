@@ -27,9 +27,18 @@ describe('arguments that make no request are TypeErrors', () => {
     ['a pair of three', 'http://a.test', { headers: [['a', 'b', 'c']] }, 'pair'],
     ['headers as a string', 'http://a.test', { headers: 'x' }, 'headers must be'],
     ['a body with GET', 'http://a.test', { body: 'x' }, 'Request with GET/HEAD method cannot have body.'],
-    ['an unknown redirect mode', 'http://a.test', { redirect: 'no' }, "'no' is not a valid redirect mode"],
+    ['an unknown redirect mode', 'http://a.test', { redirect: 'no' }, "'no' is not a valid redirect value"],
     ['a signal that is none', 'http://a.test', { signal: {} }, 'AbortSignal'],
-    ['integrity', 'http://a.test', { integrity: 'sha256-x' }, 'integrity is not supported'],
+    ['an unknown mode', 'http://a.test', { mode: 'x' }, "'x' is not a valid mode value"],
+    ['mode navigate', 'http://a.test', { mode: 'navigate' }, "invalid request mode 'navigate'"],
+    ['unknown credentials', 'http://a.test', { credentials: 'x' }, "'x' is not a valid credentials value"],
+    ['an unknown cache mode', 'http://a.test', { cache: 'x' }, "'x' is not a valid cache value"],
+    ['only-if-cached across origins', 'http://a.test', { cache: 'only-if-cached' }, 'same-origin'],
+    ['an unknown referrer policy', 'http://a.test', { referrerPolicy: 'x' }, "'x' is not a valid referrerPolicy"],
+    ['a referrer that is no URL', 'http://a.test', { referrer: 'http://' }, 'Referrer "http://" is not a valid URL'],
+    ['another duplex', 'http://a.test', { duplex: 'full' }, "'full' is not a valid duplex value"],
+    ['an unknown priority', 'http://a.test', { priority: 'x' }, "'x' is not a valid priority value"],
+    ['a window', 'http://a.test', { window: {} }, "'window' option must be null"],
   ])('%s', async (_name, input, init, message) => {
     const error = await fetch(input, init as unknown as FetchInit).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(TypeError)
