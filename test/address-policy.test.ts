@@ -102,6 +102,20 @@ describe.each(['wire', 'reqwest'] as const)('over %s', (transport) => {
     expect(asked).toEqual([['127.0.0.1', 'a.test']])
   })
 
+  test('a redirect inside is refused, and the address that it leads to is not connected to', async () => {
+    await using inside = await startPlain('127.0.0.2')
+    let location = ''
+    await using server = await startServer((_request, response) => response.writeHead(302, { location }).end())
+    const resolve = { 'inside.test': '127.0.0.2' }
+    for (const host of ['127.0.0.2', '[::ffff:7f00:2]', 'inside.test']) {
+      location = `http://${host}:${inside.port}/secret`
+      const { cause } = await rejection(enter(server.origin, ['127.0.0.1'], { resolve }))
+      expect(cause).toMatchObject({ code: 'ERR_ADDRESS_NOT_ALLOWED', address: '127.0.0.2' })
+      expect(await enter(server.origin, ['127.0.0.0/8'], { resolve })).toBe('in')
+    }
+    expect(inside.accepted).toBe(3)
+  })
+
   test('dispatch is guarded too', async () => {
     await using server = await startPlain()
     await using agent = new Agent({ transport, allowAddress: denying('127.0.0.0/8') })

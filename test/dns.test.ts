@@ -4,6 +4,7 @@ import { Agent, errors, fetch } from '../lib/index.ts'
 import type { AgentOptions, LookupFunction } from '../lib/index.ts'
 import { rejection } from './support/bodies.ts'
 import { errorOf } from './support/dispatch.ts'
+import { runProgram } from './support/programs.ts'
 import { Recorder, send } from './support/recorder.ts'
 import { closedPort, startServer } from './support/servers.ts'
 import type { RunningServer } from './support/servers.ts'
@@ -46,7 +47,7 @@ describe.each(['wire', 'reqwest'] as const)('over %s', (transport) => {
 
   test("Node's dns.lookup is one", async () => {
     await using server = await startPlain()
-    await using agent = new Agent({ transport, connect: { lookup: systemLookup as LookupFunction } })
+    await using agent = new Agent({ transport, connect: { lookup: systemLookup } })
     expect(await text(agent, `http://localhost:${server.port}`)).toBe(`localhost:${server.port}`)
   })
 
@@ -166,4 +167,22 @@ test('an agent that is collected goes on answering for its requests', async () =
   globalThis.gc!()
   reply()
   expect((await response).status).toBe(200)
+})
+
+test('a worker may be terminated while a lookup of it is under way', async () => {
+  const library = new URL('../lib/index.ts', import.meta.url).href
+  const code = `
+    import { Worker } from 'node:worker_threads'
+    import { once } from 'node:events'
+    const source = \`
+      const { parentPort } = require('node:worker_threads')
+      import(${JSON.stringify(library)}).then(({ fetch, Agent }) => {
+        const lookup = () => parentPort.postMessage('asked')
+        return fetch('http://name.test', { dispatcher: new Agent({ connect: { lookup } }) })
+      })\`
+    const worker = new Worker(source, { eval: true })
+    console.log(...(await once(worker, 'message')))
+    await worker.terminate()
+    console.log('gone')`
+  expect(await runProgram(code, {})).toBe('asked\ngone')
 })

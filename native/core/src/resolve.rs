@@ -65,6 +65,11 @@ impl Resolver {
         }))
     }
 
+    /// Not every address may be connected to.
+    pub fn has_policy(&self) -> bool {
+        !matches!(self.0.options.policy, AddressPolicy::Any)
+    }
+
     /// The addresses to try for `host`, a name or an address, with port 0; at least one.
     ///
     /// # Errors

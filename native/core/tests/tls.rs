@@ -3,7 +3,7 @@
 
 mod support;
 
-use sluice_core::{Agent, AgentConfig, CoreError, DispatchOptions, TlsOptions};
+use sluice_core::{Agent, AgentConfig, CoreError, DispatchOptions, TlsOptions, TlsVersions};
 use support::certificates::{Authority, Identity, agent_trusting, trusting};
 use support::raw_server::RawServer;
 use support::{agent, agent_with, get, recorder};
@@ -253,4 +253,61 @@ async fn a_body_cut_without_close_notify_is_an_error() {
     // The socket's end without TLS's own: somebody may have cut it.
     drop(stream.into_inner().0);
     assert_eq!(events.error().await, CoreError::Socket("other side closed".into()));
+}
+
+/// A request to a server that wants a certificate of the client: its outcome, and how many the server was shown.
+async fn ask_mutual(shows: bool, versions: TlsVersions) -> (Result<Vec<u8>, CoreError>, Option<usize>) {
+    let authority = Authority::new("servers");
+    let clients = Authority::new("clients");
+    let mut config = trusting(authority.pem());
+    if shows {
+        config.transport.tls.identities = vec![clients.issue("client.test").as_client()];
+    }
+    config.transport.tls.versions = versions;
+    let agent = agent_with(config);
+    let server = RawServer::bind();
+    let (handler, mut events) = recorder();
+    agent.dispatch(get(&server.https_origin("localhost")), handler);
+    let acceptor = authority.issue("localhost").mutual_acceptor(&clients);
+    let accepted = acceptor.accept(server.accept().await.stream).await;
+    let Ok(mut stream) = accepted else {
+        return (Err(events.error().await), None);
+    };
+    let shown = stream.get_ref().1.peer_certificates().map(<[_]>::len);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|count| count > 0) {}
+    stream.write_all(OK).await.unwrap();
+    stream.flush().await.unwrap();
+    let outcome = events.finish().await;
+    (outcome.end.map(|_| outcome.body), shown)
+}
+
+#[tokio::test]
+async fn a_server_that_asks_is_shown_the_certificate_of_the_client() {
+    for versions in [TlsVersions::Only12, TlsVersions::Only13] {
+        let (outcome, shown) = ask_mutual(true, versions).await;
+        assert_eq!((outcome.unwrap().as_slice(), shown), (b"ok" as &[u8], Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_shown_none_says_so_by_an_alert() {
+    let (outcome, _) = ask_mutual(false, TlsVersions::Only13).await;
+    assert_eq!(
+        outcome.unwrap_err().error_code(),
+        "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    );
+}
+
+#[tokio::test]
+async fn a_key_of_another_certificate_is_an_invalid_argument() {
+    let authority = Authority::new("one");
+    let mut config = trusting(authority.pem());
+    let mut identity = authority.issue("a.test").as_client();
+    identity.key = authority.issue("b.test").as_client().key;
+    config.transport.tls.identities = vec![identity];
+    let server = RawServer::bind();
+    let (handler, mut events) = recorder();
+    agent_with(config).dispatch(get(&server.https_origin("localhost")), handler);
+    assert_eq!(events.error().await.error_code(), "UND_ERR_INVALID_ARG");
 }

@@ -125,7 +125,7 @@ impl Transport for ReqwestTransport {
 
     async fn checkout(&self, route: Route) -> Result<ReqwestLease, CoreError> {
         // An address asks no resolver, and so is not looked at there.
-        if route.origin.host().parse::<IpAddr>().is_ok() {
+        if self.resolver.has_policy() && route.origin.host().parse::<IpAddr>().is_ok() {
             let checked = self.resolver.addresses(route.origin.host()).await;
             checked.map_err(|error| error.0)?;
         }

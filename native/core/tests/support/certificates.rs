@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sluice_core::transport::TransportConfig;
-use sluice_core::{Agent, AgentConfig, TlsOptions};
+use sluice_core::{Agent, AgentConfig, ClientIdentity, TlsOptions};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -17,6 +17,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     pem: String,
+    key_pem: String,
 }
 
 /// An authority whose certificate clients may be told to trust.
@@ -74,6 +75,7 @@ impl Identity {
             chain: vec![certificate],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             pem,
+            key_pem: key.serialize_pem(),
         }
     }
 
@@ -115,6 +117,32 @@ impl Identity {
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// Wants a certificate of `clients` from whoever connects.
+    pub fn mutual_acceptor(&self, clients: &Authority) -> TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(clients.0.der().clone()).unwrap();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// The same for a client, PEM.
+    pub fn as_client(&self) -> ClientIdentity {
+        ClientIdentity {
+            chain: self.pem(),
+            key: self.key_pem.clone(),
+        }
     }
 
     /// The next connection, after its handshake.

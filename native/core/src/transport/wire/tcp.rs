@@ -146,4 +146,25 @@ mod tests {
         let wanted = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(parse).to_vec();
         assert_eq!(interleave(given), wanted);
     }
+
+    #[tokio::test]
+    async fn sockets_never_wait_to_fill_a_segment_and_probe_their_peer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        for keep_alive in [Some(Duration::from_secs(7)), None] {
+            let options = SocketOptions {
+                keep_alive,
+                local_address: "127.0.0.3".parse().ok(),
+                ..SocketOptions::default()
+            };
+            let stream = options.connect_tcp(vec![here], here.port()).await.unwrap();
+            assert!(stream.nodelay().unwrap());
+            assert_eq!(stream.local_addr().unwrap().ip().to_string(), "127.0.0.3");
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.keepalive().unwrap(), keep_alive.is_some());
+            if let Some(delay) = keep_alive {
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), delay);
+            }
+        }
+    }
 }

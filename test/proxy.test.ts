@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import { createSecureServer, createServer as createH2cServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { Agent, errors, fetch } from '../lib/index.ts'
 import type { AgentOptions, ProxyOption } from '../lib/index.ts'
 import { rejection } from './support/bodies.ts'
-import { certificateAuthority } from './support/certificates.ts'
+import { certificate, certificateAuthority } from './support/certificates.ts'
 import { errorOf } from './support/dispatch.ts'
 import { runProgram } from './support/programs.ts'
 import { startProxy, startSocksProxy } from './support/proxies.ts'
@@ -109,17 +111,39 @@ test('a proxy that is not there is named by its address', async () => {
 })
 
 test('HTTP/2 is negotiated through a proxy', async () => {
-  const { createSecureServer } = await import('node:http2')
-  const { certificate } = await import('./support/certificates.ts')
   const server = createSecureServer({ ...certificate('signed'), allowHTTP1: true }, (request, response) =>
     response.end(JSON.stringify(request.httpVersion)),
   )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   await using proxy = await startProxy()
-  const { port } = server.address() as { port: number }
+  const { port } = server.address() as AddressInfo
   expect(await ask(`https://localhost:${port}`, { proxy: proxy.url })).toBe('2.0')
   server.close()
+})
+
+test('HTTP/2 without TLS goes through a tunnel, where the origin speaks first', async () => {
+  const server = createH2cServer((request, response) => response.end(JSON.stringify(request.httpVersion)))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  await using proxy = await startProxy()
+  const { port } = server.address() as AddressInfo
+  expect(await ask(`http://127.0.0.1:${port}`, { proxy: proxy.url, useH2c: true })).toBe('2.0')
+  expect(proxy.requests).toMatchObject([{ method: 'CONNECT' }])
+  server.close()
+})
+
+test('every hop of a redirect has the proxy of its own origin', async () => {
+  await using secure = await startSecure()
+  await using plain = await startServer((_request, response) =>
+    response.writeHead(307, { location: `${secure.origin}/next` }).end(),
+  )
+  await using proxy = await startProxy({ authorization: BASIC })
+  expect(await ask(plain.origin, { proxy: { uri: proxy.url, token: BASIC } })).toBe('safe')
+  expect(proxy.requests.map(({ method, target }) => `${method} ${target}`)).toEqual([
+    `GET ${plain.origin}/`,
+    `CONNECT localhost:${secure.port}`,
+  ])
 })
 
 describe('SOCKS', () => {
