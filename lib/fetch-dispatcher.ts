@@ -4,7 +4,10 @@ import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { RequestFlag } from '../streams/exchange.ts'
 import { BodySource } from './body-source.ts'
 import { InvalidArgumentError } from './errors.ts'
+import { decodeStream, readCodings } from './fetch-decode.ts'
 import { fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
+import { acceptCodings, followRedirect, noHops } from './fetch-redirect.ts'
+import type { Hops } from './fetch-redirect.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import { createResponse } from './response.ts'
@@ -33,15 +36,27 @@ export function fetchThroughDispatcher(
     if (request.limits[name] !== null) throw new InvalidArgumentError(`${name} is not supported with this dispatcher`)
   }
   const response = Promise.withResolvers<SluiceResponse>()
-  const handler = new FetchHandler(request, Implementation, response)
-  let wire
   try {
-    wire = toWireRequest(request)
+    send({ dispatcher, Implementation, response }, request, noHops)
   } catch (error) {
     throw fetchFailed(error)
   }
+  return response.promise
+}
+
+/** What all requests of one fetch share. */
+interface Fetch {
+  dispatcher: DispatcherLike
+  Implementation: ReadableStreamConstructor
+  response: PromiseWithResolvers<SluiceResponse>
+}
+
+/** @throws InvalidArgumentError, RequestContentLengthMismatchError */
+function send(fetch: Fetch, request: FetchRequest, hops: Hops): void {
+  const wire = toWireRequest(request)
+  const handler = new FetchHandler(fetch, request, hops)
   const { body } = request
-  const headers = [...wire.headers]
+  const headers = [...wire.headers, ...acceptCodings(request)]
   if (wire.host !== '') headers.push('host', wire.host)
   if ((wire.flags & RequestFlag.close) !== 0) headers.push('connection', 'close')
   if (wire.upload !== null && wire.upload.length !== null) headers.push('content-length', String(wire.upload.length))
@@ -56,12 +71,14 @@ export function fetchThroughDispatcher(
   }
   handler.listen()
   try {
-    dispatcher.dispatch(options, handler)
+    fetch.dispatcher.dispatch(options, handler)
   } catch (error) {
     handler.onResponseError(null, error as Error)
   }
-  return response.promise
 }
+
+/** Bytes of a redirect's own body that are read, so that its connection can serve again. */
+const REDIRECT_BODY = 64 * 1024
 
 /** Aborts the request of a body that was collected before its end. */
 const abandoned = new FinalizationRegistry<DispatchControllerLike>((controller) => controller.abort())
@@ -69,6 +86,10 @@ const abandoned = new FinalizationRegistry<DispatchControllerLike>((controller) 
 /** Its dispatcher holds it until the response has ended, so it must not hold the response that nobody else does. */
 class FetchHandler implements DispatchHandler {
   private response: PromiseWithResolvers<SluiceResponse> | null
+  private readonly fetch: Omit<Fetch, 'response'>
+  private readonly hops: Hops
+  /** Of a redirect that was followed: the bytes of its body so far. */
+  private dropped: number | null = null
   private readonly trailers = Promise.withResolvers<string>()
   private readonly request: FetchRequest
   private readonly Implementation: ReadableStreamConstructor
@@ -80,13 +101,11 @@ class FetchHandler implements DispatchHandler {
   private isOver = false
   private reason: { value: unknown } | null = null
 
-  constructor(
-    request: FetchRequest,
-    Implementation: ReadableStreamConstructor,
-    response: PromiseWithResolvers<SluiceResponse>,
-  ) {
+  constructor({ dispatcher, Implementation, response }: Fetch, request: FetchRequest, hops: Hops) {
     this.request = request
+    this.hops = hops
     this.Implementation = Implementation
+    this.fetch = { dispatcher, Implementation }
     this.response = response
     this.trailers.promise.catch(() => {})
   }
@@ -111,9 +130,16 @@ class FetchHandler implements DispatchHandler {
     if (this.request.redirect === 'error' && isRedirect(status)) {
       throw unexpectedRedirect(status, this.request.url)
     }
+    if (this.follow(status, headers)) return
+    const { request, Implementation, hops } = this
+    const isBodiless = request.method === 'HEAD' || isNullBodyStatus(status)
+    const codings = isBodiless ? [] : readCodings(valueOf(headers, 'content-encoding'))
+    if (isBodiless && request.integrity !== null) {
+      throw request.integrity.mismatch() ?? new Error('integrity: the response has no body')
+    }
     this.hasHead = true
-    const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(status)
-    const body = isBodiless ? null : this.openStream(controller)
+    const encoded = isBodiless ? null : this.openStream(controller)
+    const body = encoded === null || codings.length === 0 ? encoded : decodeStream(encoded, codings, Implementation)
     // Nothing is read ahead of the reader.
     if (!isBodiless) controller.pause()
     this.response?.resolve(
@@ -121,10 +147,10 @@ class FetchHandler implements DispatchHandler {
         status,
         statusText: statusText ?? '',
         headerText: toHeaderText(headers),
-        url: urlWithoutFragment(this.request.url),
-        isRedirected: false,
-        type: 'basic',
-        body: new BodySource(body, this.Implementation),
+        url: urlWithoutFragment(request.url),
+        isRedirected: hops.count > 0,
+        type: hops.isCrossOrigin ? 'cors' : 'basic',
+        body: BodySource.checked(body, Implementation, request.integrity),
         trailers: () => this.trailers.promise,
       }),
     )
@@ -132,6 +158,11 @@ class FetchHandler implements DispatchHandler {
   }
 
   onResponseData(controller: DispatchControllerLike, chunk: Buffer): void {
+    if (this.dropped !== null) {
+      this.dropped += chunk.byteLength
+      if (this.dropped > REDIRECT_BODY) controller.abort()
+      return
+    }
     // undici flushes its parser with an empty chunk when it resumes.
     const stream = this.stream?.deref()
     if (stream === undefined || chunk.byteLength === 0) return
@@ -142,6 +173,7 @@ class FetchHandler implements DispatchHandler {
   }
 
   onResponseEnd(_controller: DispatchControllerLike, trailers: IncomingHttpHeaders): void {
+    if (this.dropped !== null) return
     this.finish()
     this.trailers.resolve(toHeaderText(trailers))
     const stream = this.stream?.deref()
@@ -151,6 +183,7 @@ class FetchHandler implements DispatchHandler {
   }
 
   onResponseError(_controller: DispatchControllerLike | null | undefined, error: Error): void {
+    if (this.dropped !== null) return
     this.finish()
     const isSignals = this.reason !== null && this.reason.value === error
     const reported: unknown = isSignals ? error : this.hasHead ? terminated(error) : fetchFailed(error)
@@ -158,6 +191,22 @@ class FetchHandler implements DispatchHandler {
     this.reject(reported)
     this.stream?.deref()?.error(reported)
     this.answerPull()
+  }
+
+  /** Sends the request that a redirect leads to. @throws what makes it a network error */
+  private follow(status: number, headers: IncomingHttpHeaders): boolean {
+    const next = followRedirect(this.request, this.hops, status, valueOf(headers, 'location'))
+    const { response } = this
+    if (next === null || response === null) return false
+    this.finish()
+    this.dropped = 0
+    this.response = null
+    try {
+      send({ ...this.fetch, response }, next.request, next.hops)
+    } catch (error) {
+      response.reject(fetchFailed(error))
+    }
+    return true
   }
 
   private readonly onSignal = (): void => {
@@ -208,6 +257,11 @@ class FetchHandler implements DispatchHandler {
     abandoned.unregister(this)
     this.request.signal?.removeEventListener('abort', this.onSignal)
   }
+}
+
+function valueOf(headers: IncomingHttpHeaders, name: string): string | null {
+  const value = headers[name]
+  return Array.isArray(value) ? value.join(', ') : (value ?? null)
 }
 
 function toHeaderText(headers: IncomingHttpHeaders): string {

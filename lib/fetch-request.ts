@@ -157,7 +157,8 @@ function parseUrl(input: unknown): URL {
   return url
 }
 
-function assertSendable(url: URL): void {
+/** @throws NetworkError for a scheme or port that Fetch blocks */
+export function assertSendable(url: URL): void {
   if (!SCHEMES.has(url.protocol)) {
     throw new NetworkError(`unknown scheme ${url.protocol} in ${url.href.slice(0, 64)}`)
   }

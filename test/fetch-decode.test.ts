@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
+import * as undici8 from 'undici'
+import * as undici7 from 'undici7'
 import { Agent, fetch } from '../lib/index.ts'
+import type { DispatcherLike } from '../lib/index.ts'
+import { until } from './support/deadline.ts'
 import { startServer } from './support/servers.ts'
 
 const startEncoded = (coding: string, body: Uint8Array) =>
@@ -11,9 +15,12 @@ const startEncoded = (coding: string, body: Uint8Array) =>
 
 const text = 'hello sluice '.repeat(100_000)
 
-describe.each(['wire', 'reqwest'] as const)('content codings over %s', (transport) => {
-  const dispatcher = new Agent({ transport })
-
+describe.each([
+  { name: 'wire', dispatcher: new Agent({ transport: 'wire' }) },
+  { name: 'reqwest', dispatcher: new Agent({ transport: 'reqwest' }) },
+  { name: "undici 8's agent", dispatcher: new undici8.Agent() as unknown as DispatcherLike },
+  { name: "undici 7's agent", dispatcher: new undici7.Agent() as unknown as DispatcherLike },
+])('content codings over $name', ({ dispatcher }) => {
   test.each([
     ['gzip', gzipSync(text)],
     ['X-Gzip', gzipSync(text)],
@@ -50,11 +57,45 @@ describe.each(['wire', 'reqwest'] as const)('content codings over %s', (transpor
     expect(error.cause).toMatchObject({ code })
   })
 
+  test('no data is an empty body, and an unknown coding leaves it alone', async () => {
+    await using empty = await startEncoded('gzip', Buffer.alloc(0))
+    expect(await (await fetch(empty.origin, { dispatcher })).text()).toBe('')
+    await using unknown = await startEncoded('gzip, secret', Buffer.from('as it is'))
+    expect(await (await fetch(unknown.origin, { dispatcher })).text()).toBe('as it is')
+  })
+
+  test('a body can be cancelled before and while it is decoded', async () => {
+    await using server = await startServer((_request, response) => {
+      response.writeHead(200, { 'content-encoding': 'gzip' }).write(gzipSync(text).subarray(0, -8))
+    })
+    for (const reads of [0, 1]) {
+      const response = await fetch(server.origin, { dispatcher })
+      const reader = response.body!.getReader()
+      for (let read = 0; read < reads; read++) expect((await reader.read()).done).toBe(false)
+      await reader.cancel()
+      await until(() => server.sockets.size === 0)
+    }
+  })
+
   test('the answer to HEAD is not decoded', async () => {
     await using server = await startEncoded('gzip', gzipSync(text))
     const response = await fetch(server.origin, { method: 'HEAD', dispatcher })
     expect(await response.text()).toBe('')
   })
+
+  test('what is understood is announced, and a caller may say otherwise', async () => {
+    await using server = await startServer((request, response) => response.end(request.headers['accept-encoding']))
+    const seen = []
+    for (const headers of [{}, { 'accept-encoding': 'br' }, { range: 'bytes=0-' }]) {
+      const response = await fetch(server.origin, { dispatcher, headers })
+      seen.push(await response.text())
+    }
+    expect(seen).toEqual(['gzip, deflate', 'br', 'identity'])
+  })
+})
+
+describe.each(['wire', 'reqwest'] as const)('limits of decoding over %s', (transport) => {
+  const dispatcher = new Agent({ transport })
 
   test.each([
     ['maxDecodedSize', 1_000_000, 'SLUICE_ERR_DECODED_SIZE'],
@@ -84,15 +125,5 @@ describe.each(['wire', 'reqwest'] as const)('content codings over %s', (transpor
     await reader.read()
     expect(agent.stats.bufferedBytes).toBeLessThan(1024 * 1024)
     await reader.cancel()
-  })
-
-  test('what is understood is announced, and a caller may say otherwise', async () => {
-    await using server = await startServer((request, response) => response.end(request.headers['accept-encoding']))
-    const seen = []
-    for (const headers of [{}, { 'accept-encoding': 'br' }, { range: 'bytes=0-' }]) {
-      const response = await fetch(server.origin, { dispatcher, headers })
-      seen.push(await response.text())
-    }
-    expect(seen).toEqual(['gzip, deflate', 'br', 'identity'])
   })
 })
