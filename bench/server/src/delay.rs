@@ -46,8 +46,12 @@ async fn later(mut from: impl AsyncRead + Unpin + Send, mut to: impl AsyncWrite 
     let room = Arc::new(Semaphore::new(IN_FLIGHT));
     let (sender, mut receiver) = mpsc::unbounded_channel::<Piece>();
     let read = async move {
+        let mut buffer = BytesMut::new();
         loop {
-            let mut buffer = BytesMut::with_capacity(PIECE);
+            // One allocation serves many small reads: what is kept is what was read.
+            if buffer.capacity() < PIECE / 16 {
+                buffer.reserve(PIECE);
+            }
             match from.read_buf(&mut buffer).await {
                 Ok(0) | Err(_) => return,
                 Ok(size) => {
@@ -57,7 +61,7 @@ async fn later(mut from: impl AsyncRead + Unpin + Send, mut to: impl AsyncWrite 
                     };
                     let piece = Piece {
                         due: Instant::now() + delay,
-                        bytes: buffer.freeze(),
+                        bytes: buffer.split().freeze(),
                         _room: permit,
                     };
                     if sender.send(piece).is_err() {

@@ -80,7 +80,6 @@ pub async fn tls(acceptor: TlsAcceptor) -> Result<u16, Error> {
 // How a connection ends is the client's business: the client under test reports what it saw.
 async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let _ = http1::Builder::new()
-        .pipeline_flush(true)
         .max_buf_size(1024 * 1024)
         .serve_connection(TokioIo::new(stream), service_fn(answer))
         .await;
