@@ -113,7 +113,7 @@ function createNative(
   const side = { agent, batch: new SubmissionBatch(agent) }
   collected.register(side.batch, agent)
   watchAgent(agent, listener)
-  answerAgent(agent, new WeakRef(questions))
+  answerAgent(agent, questions)
   return side
 }
 

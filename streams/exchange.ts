@@ -182,10 +182,12 @@ export interface QuestionListener {
 }
 
 const questioned = new Map<number, WeakRef<QuestionListener>>()
+const unquestioned = new FinalizationRegistry<number>((agent) => questioned.delete(agent))
 
-/** Lets `listener` answer for the agent, for as long as somebody else holds it. */
-export function answerAgent(agent: NativeAgent, listener: WeakRef<QuestionListener>): void {
-  questioned.set(agent, listener)
+/** Lets `listener` answer for the agent, for as long as somebody else holds it: the agent, or a request under way. */
+export function answerAgent(agent: NativeAgent, listener: QuestionListener): void {
+  questioned.set(agent, new WeakRef(listener))
+  unquestioned.register(listener, agent)
 }
 
 /** Tells `listener` of the agent's connections, for as long as somebody else holds it. */
@@ -196,7 +198,6 @@ export function watchAgent(agent: NativeAgent, listener: WeakRef<ConnectionListe
 /** Forgets the listener of an agent that is gone. */
 export function unwatchAgent(agent: NativeAgent): void {
   agents.delete(agent)
-  if (questioned.get(agent)?.deref() === undefined) questioned.delete(agent)
 }
 
 /** An error nobody can be handed: surfaces as an uncaught exception, as a throwing event listener's does. */
