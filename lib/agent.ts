@@ -12,6 +12,7 @@ import {
   watchAgent,
 } from '../streams/exchange.ts'
 import type { ConnectionListener, Submission } from '../streams/exchange.ts'
+import { lockFile } from '../streams/file-source.ts'
 import { NativeDispatch } from '../streams/native-dispatch.ts'
 import type { DispatchJob } from '../streams/native-dispatch.ts'
 import { DispatchController } from './controller.ts'
@@ -299,6 +300,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   private start(request: DispatchRequest, pool: OriginPool, handler: DispatchHandler): boolean {
     const controller = new DispatchController()
     const source = request.body.kind === 'stream' ? request.body.source : null
+    if (request.body.kind === 'file') lockFile(request.body.stream)
     const wire = toWireRequest(request, this[kSettings].isKeepAlive)
     const job = new NativeDispatch(handler as never, controller, wire, source, pool)
     this[kRunning].add(job)

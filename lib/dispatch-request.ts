@@ -239,6 +239,7 @@ function ownLength(body: DispatchBody): number | null {
     case 'bytes':
       return body.bytes.byteLength
     case 'stream':
+    case 'file':
       return body.length
   }
 }

@@ -65,7 +65,8 @@ function send(fetch: Fetch, request: FetchRequest, hops: Hops): void {
     path: wire.target,
     method: wire.method,
     headers,
-    body: (request.text ?? (body.kind === 'stream' ? body.source : wire.body)) as RequestBody | null,
+    body: (request.text ??
+      (body.kind === 'stream' ? body.source : body.kind === 'file' ? body.stream : wire.body)) as RequestBody | null,
     headersTimeout: request.limits.headersTimeout,
     bodyTimeout: request.limits.bodyTimeout,
   }

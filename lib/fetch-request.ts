@@ -114,7 +114,8 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
   addDefaults(headers, policies.mode)
   assertSendable(url)
   if (policies.cache === 'only-if-cached') throw new NetworkError('only-if-cached: there is no cache')
-  const length = body.kind === 'bytes' ? body.bytes.byteLength : body.kind === 'stream' ? body.length : null
+  const length =
+    body.kind === 'bytes' ? body.bytes.byteLength : body.kind === 'stream' || body.kind === 'file' ? body.length : null
   return {
     url,
     method,
@@ -238,6 +239,7 @@ export function toWireRequest(request: FetchRequest): WireRequest {
     headers: flat,
     body: body.kind === 'bytes' ? body.bytes : null,
     upload: body.kind === 'stream' ? { length: request.contentLength ?? contentLength } : null,
+    file: body.kind === 'file' ? body.range : null,
     connectTimeout: null,
     ...request.limits,
   }

@@ -4,6 +4,7 @@ import type { CoreErrorInfo } from '../native/binding.ts'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { unwatch } from '../streams/exchange.ts'
 import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
+import { lockFile } from '../streams/file-source.ts'
 import { NativeSource } from '../streams/native-source.ts'
 import { Upload, UploadLengthError } from '../streams/upload.ts'
 import { AbortLink } from './abort-link.ts'
@@ -45,6 +46,7 @@ export class NativeFetch implements Receiver, Submission {
     } catch (error) {
       throw fetchFailed(error)
     }
+    if (request.body.kind === 'file') lockFile(request.body.stream)
     this.abortLink = new AbortLink(request.signal)
   }
 
@@ -67,6 +69,11 @@ export class NativeFetch implements Receiver, Submission {
     this.isSubmitted = true
     this.upload?.start(id)
     return this.wire
+  }
+
+  onUnsent(error: unknown): void {
+    this.isSubmitted = false
+    this.reject(fetchFailed(error))
   }
 
   onHead(head: ResponseHead): void {

@@ -4,6 +4,8 @@
  */
 import type { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
+import { fileRangeOf, isUnreadFile } from '../streams/file-source.ts'
+import type { FileRange } from '../streams/file-source.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { encodeFormData, isBlobLike, isFormDataLike, readForm } from './form-data.ts'
 import { isHeaderValue } from './request-headers.ts'
@@ -18,11 +20,14 @@ export type DispatchBody =
   | { kind: 'bytes'; bytes: Uint8Array }
   /** `length` in bytes, where the source knows it by itself. */
   | { kind: 'stream'; source: BodySource; length: number | null }
+  /** `stream` is locked when the request is sent. */
+  | { kind: 'file'; stream: ReadableStream; range: FileRange; length: number }
 
 /** A body that was recognised but not opened. */
 export type RecognisedBody =
   | Extract<DispatchBody, { kind: 'none' | 'bytes' }>
   | { kind: 'source'; source: BodySource }
+  | { kind: 'file-stream'; stream: ReadableStream }
   | { kind: 'blob'; blob: BlobLike }
   | { kind: 'form'; form: FormDataLike }
 
@@ -53,6 +58,7 @@ export function recogniseBody(body: unknown): RecognisedBody {
     if (body instanceof ArrayBuffer) return fromBytes(new Uint8Array(body))
     if (isFormDataLike(body)) return { kind: 'form', form: body }
     if (isBlobLike(body)) return { kind: 'blob', blob: body }
+    if (isUnreadFile(body)) return { kind: 'file-stream', stream: body as ReadableStream }
     if (isIterable(body)) return { kind: 'source', source: body }
   }
   throw new InvalidArgumentError(
@@ -105,6 +111,12 @@ export function openBody(body: Exclude<RecognisedBody, { kind: 'none' | 'bytes' 
       return openBlob(body.blob)
     case 'form':
       return openForm(body.form)
+    case 'file-stream': {
+      const { stream } = body
+      const range = fileRangeOf(stream)
+      if (range === null) return { body: { kind: 'stream', source: stream, length: null }, contentType: null }
+      return { body: { kind: 'file', stream, range, length: range.length }, contentType: null }
+    }
     case 'source': {
       const length = bufferedLength(body.source)
       if (length === 0) return { body: kNone, contentType: null }

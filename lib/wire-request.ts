@@ -20,6 +20,7 @@ export function toWireRequest(request: DispatchRequest, isKeepAlive: boolean): W
     headers: request.headers,
     body: body.kind === 'bytes' ? body.bytes : null,
     upload: body.kind === 'stream' ? { length: request.contentLength } : null,
+    file: body.kind === 'file' ? body.range : null,
     connectTimeout: null,
     headersTimeout: request.headersTimeout,
     bodyTimeout: request.bodyTimeout,

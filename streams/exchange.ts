@@ -2,8 +2,10 @@
  * The crossing between JavaScript and the runtime, batched both ways: the requests of one tick cross in one call, and
  * the runtime's completions come back in one. The encodings mirror `native/addon/src/{submission,completions}.rs`.
  */
+import { closeSync, openSync } from 'node:fs'
 import { binding } from '../native/binding.ts'
 import type { ConnectionEvent, CoreErrorInfo, CoreQuestion, NativeAgent } from '../native/binding.ts'
+import type { FileRange } from './file-source.ts'
 import { ReceiverTable } from './receiver-table.ts'
 
 /** The head of a response; with `isComplete` also its body and trailers. */
@@ -87,6 +89,8 @@ export interface WireRequest {
   body: Uint8Array | null
   /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked. */
   upload: { length: number | null } | null
+  /** The body is a file's; it is opened as it crosses. */
+  file: FileRange | null
   /** Milliseconds, 0 is off; `null` is the agent's own. */
   connectTimeout: number | null
   headersTimeout: number | null
@@ -104,6 +108,8 @@ export interface WireRequest {
 export interface Submission {
   /** Called just before crossing; `null` sends nothing. */
   begin(id: number): WireRequest | null
+  /** It could not cross; nothing else is told of it. */
+  onUnsent(error: unknown): void
   receiver: Receiver
 }
 
@@ -113,6 +119,7 @@ const FLAG_BODY_INLINE = 2
 const FLAG_BODY_APART = 4
 const FLAG_BODY_STREAM = 8
 const FLAG_BODY_LENGTH = 16
+const FLAG_BODY_FILE = 1 << 14
 /** A larger body is handed over by itself, which saves one copy of it. */
 const INLINE_BODY = 16 * 1024
 
@@ -215,6 +222,7 @@ export class SubmissionBatch {
   private words = new Uint32Array(this.buffer.buffer)
   private length = 0
   private bodies: Uint8Array[] = []
+  private readonly descriptors: number[] = []
   private readonly flushBound = (): void => this.flush()
 
   constructor(agent: NativeAgent) {
@@ -238,8 +246,7 @@ export class SubmissionBatch {
       } catch (error) {
         throwLater(error)
       }
-      if (request === null) receivers.delete(id)
-      else this.encode(id, request)
+      if (request === null || !this.cross(id, request, submission)) receivers.delete(id)
     }
     this.waiting = []
     if (this.length === 0) return
@@ -247,10 +254,31 @@ export class SubmissionBatch {
     this.length = 0
     if (bodies.length > 0) this.bodies = []
     binding.agentDispatch(this.agent, this.buffer, length, bodies)
+    if (this.descriptors.length > 0) for (const descriptor of this.descriptors.splice(0)) closeSync(descriptor)
   }
 
-  private encode(id: number, request: WireRequest): void {
-    const { headers, body, upload } = request
+  /** False when it does not. */
+  private cross(id: number, request: WireRequest, submission: Submission): boolean {
+    const { file } = request
+    if (file === null) {
+      this.encode(id, request, request.body)
+      return true
+    }
+    try {
+      // The runtime has a descriptor of its own when this one is closed.
+      const descriptor = openSync(file.path, 'r')
+      this.descriptors.push(descriptor)
+      const words = [descriptor, file.start >>> 0, Math.floor(file.start / 0x1_0000_0000)]
+      this.encode(id, request, new Uint8Array(Uint32Array.from(words).buffer))
+      return true
+    } catch (error) {
+      submission.onUnsent(error)
+      return false
+    }
+  }
+
+  private encode(id: number, request: WireRequest, body: Uint8Array | null): void {
+    const { headers, upload, file } = request
     const { servername, upgrade, host } = request
     let text = `${request.origin}\0${request.method}\0${request.target}\0${servername}\0${upgrade}\0${host}`
     for (let index = 0; index < headers.length; index++) text += `\0${headers[index]}`
@@ -263,6 +291,9 @@ export class SubmissionBatch {
     if (upload !== null) {
       flags |= upload.length === null ? FLAG_BODY_STREAM : FLAG_BODY_STREAM | FLAG_BODY_LENGTH
       length = upload.length ?? 0
+    } else if (file !== null) {
+      flags |= FLAG_BODY_FILE
+      length = file.length
     } else if (isInline) {
       flags |= FLAG_BODY_INLINE
       length = body.byteLength

@@ -68,7 +68,7 @@ export function fileSettings(path: string | Buffer | URL, options: FileOptions =
   if (!isMode(mode)) {
     throw new TypeError(`option 'mode' must be permission bits (a number or an octal string), not ${describe(mode)}`)
   }
-  return { path: absolute(path), flags: bits, mode, atomic }
+  return { path: absolutePath(path), flags: bits, mode, atomic }
 }
 
 /** @throws TypeError naming the first option that is not one of `known`: none is accepted and ignored. */
@@ -85,7 +85,7 @@ function isMode(mode: unknown): boolean {
 }
 
 /** Settles the path now: the file is opened later, when the working directory may be another. */
-function absolute(path: string | Buffer | URL): string | Buffer {
+export function absolutePath(path: string | Buffer | URL): string | Buffer {
   const settled = path instanceof URL ? fileURLToPath(path) : path
   if (typeof settled !== 'string' && !Buffer.isBuffer(settled)) {
     throw new TypeError(`the path must be a string, a Buffer or a file: URL, not ${describe(path)}`)

@@ -117,6 +117,11 @@ export class NativeDispatch<Controller extends NativeController>
     return request
   }
 
+  onUnsent(error: unknown): void {
+    this.isSubmitted = false
+    this.drop(error)
+  }
+
   onReady(): void {
     if (!this.open()) return
     binding.requestHandleProceed(this.id)

@@ -117,6 +117,7 @@ export async function collect(body: DispatchRequest['body']): Promise<Buffer> {
   if (body.kind === 'none') return Buffer.alloc(0)
   if (body.kind === 'bytes') return Buffer.from(body.bytes)
   const parts: Buffer[] = []
-  for await (const chunk of body.source as AsyncIterable<Uint8Array>) parts.push(Buffer.from(chunk))
+  const source = body.kind === 'file' ? body.stream : body.source
+  for await (const chunk of source as AsyncIterable<Uint8Array>) parts.push(Buffer.from(chunk))
   return Buffer.concat(parts)
 }

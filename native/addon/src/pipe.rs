@@ -34,7 +34,7 @@ pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     runtime.handle().spawn(async move {
         let (written, end) = pipe_to_file(&exchange.queue, file, &stop).await;
         let error = match &end {
-            PipeEnd::File(error) => Some(write_error(error)),
+            PipeEnd::File(error) => Some(file_error(error, "write")),
             PipeEnd::Source | PipeEnd::Stopped => None,
         };
         let is_stopped = matches!(end, PipeEnd::Stopped);
@@ -53,7 +53,7 @@ pub fn stop(mut cx: FunctionContext) -> JsResult<JsUndefined> {
 }
 
 #[cfg(unix)]
-fn duplicate(descriptor: i32) -> std::io::Result<std::fs::File> {
+pub fn duplicate(descriptor: i32) -> std::io::Result<std::fs::File> {
     use std::os::fd::BorrowedFd;
     if descriptor < 0 {
         return Err(std::io::ErrorKind::InvalidInput.into());
@@ -65,12 +65,13 @@ fn duplicate(descriptor: i32) -> std::io::Result<std::fs::File> {
 }
 
 #[cfg(not(unix))]
-fn duplicate(_: i32) -> std::io::Result<std::fs::File> {
+pub fn duplicate(_: i32) -> std::io::Result<std::fs::File> {
     // libuv's descriptors on Windows belong to another C runtime; the JavaScript sink writes there.
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-fn write_error(error: &std::io::Error) -> CoreError {
+/// As Node names it.
+pub fn file_error(error: &std::io::Error, syscall: &'static str) -> CoreError {
     let errno = error.raw_os_error().unwrap_or(0);
     let code = match errno {
         libc::ENOSPC => "ENOSPC",
@@ -78,6 +79,7 @@ fn write_error(error: &std::io::Error) -> CoreError {
         libc::EFBIG => "EFBIG",
         libc::EBADF => "EBADF",
         libc::EDQUOT => "EDQUOT",
+        libc::EMFILE => "EMFILE",
         libc::EPIPE => "EPIPE",
         libc::EROFS => "EROFS",
         libc::EINVAL => "EINVAL",
@@ -86,7 +88,7 @@ fn write_error(error: &std::io::Error) -> CoreError {
     CoreError::System(SystemError {
         code,
         errno: -errno,
-        syscall: "write",
+        syscall,
         address: None,
         port: None,
         hostname: None,

@@ -14,12 +14,13 @@ use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
 use sluice_core::{
-    Agent, AgentConfig, BodyQueue, CoreError, DispatchHandler, DispatchOptions, FetchOptions, HeaderList, Method,
-    Origin, RedirectPolicy, RequestBody, RequestController, UploadQueue,
+    Agent, AgentConfig, BodyQueue, CoreError, DispatchHandler, DispatchOptions, FetchOptions, FileBody, HeaderList,
+    Method, Origin, RedirectPolicy, RequestBody, RequestController, UploadQueue,
 };
 
 use crate::environment::{Environment, word};
 use crate::handler::{Exchange, GoAhead, JsDispatchHandler};
+use crate::pipe::{duplicate, file_error};
 use crate::request_handle::{RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
@@ -53,6 +54,8 @@ const FLAG_FOLLOW: u32 = 1 << 11;
 const FLAG_NO_REDIRECT: u32 = 1 << 12;
 /// Content codings are undone. Set for `fetch` alone.
 const FLAG_DECODE: u32 = 1 << 13;
+/// The body is a file: descriptor, and where in it the body begins, in three words behind the text.
+const FLAG_BODY_FILE: u32 = 1 << 14;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -66,7 +69,7 @@ pub struct Submission {
     agent: Agent,
     exchange: Arc<Exchange>,
     record: Bytes,
-    body: RequestBody,
+    body: Result<RequestBody, CoreError>,
     tunnel: Option<Arc<UploadQueue>>,
 }
 
@@ -89,7 +92,7 @@ impl Submission {
             body,
             tunnel,
         } = self;
-        match parse_dispatch_options(&agent, &record, body) {
+        match body.and_then(|body| parse_dispatch_options(&agent, &record, body)) {
             Ok(mut options) => {
                 options.tunnel = tunnel;
                 let origin = Some(options.origin.clone());
@@ -269,22 +272,24 @@ fn prepare(
         ))
     };
     let tunnel = (flags & FLAG_TUNNEL != 0).then(upload_queue);
-    let body = if let Some(bytes) = apart {
-        RequestBody::Bytes(bytes)
+    let body = if flags & FLAG_BODY_FILE != 0 {
+        file_body(&record, agent).map(RequestBody::File)
+    } else if let Some(bytes) = apart {
+        Ok(RequestBody::Bytes(bytes))
     } else if flags & FLAG_BODY_INLINE != 0 {
         let start = (WORDS * WORD_BYTES + word(&record, 3) as usize).min(record.len());
         let end = (start + word(&record, 4) as usize).min(record.len());
-        RequestBody::Bytes(record.slice(start..end))
+        Ok(RequestBody::Bytes(record.slice(start..end)))
     } else if flags & FLAG_BODY_STREAM != 0 {
         let queue = upload_queue();
         upload = Some(Arc::clone(&queue));
-        let length = u64::from(word(&record, 4)) | u64::from(word(&record, 5)) << 32;
-        RequestBody::Stream {
+        let length = wide(&record, 4);
+        Ok(RequestBody::Stream {
             queue,
             length: (flags & FLAG_BODY_LENGTH != 0).then_some(length),
-        }
+        })
     } else {
-        RequestBody::Empty
+        Ok(RequestBody::Empty)
     };
     let handle = RequestHandleInstance {
         exchange: Arc::clone(&exchange),
@@ -306,4 +311,22 @@ fn prepare(
         },
         handle,
     )
+}
+
+/// JavaScript keeps its descriptor; this is another one of the same file.
+fn file_body(record: &[u8], agent: &Agent) -> Result<FileBody, CoreError> {
+    let at = (WORDS * WORD_BYTES + word(record, 3) as usize).min(record.len());
+    let words = record.get(at..at + 3 * WORD_BYTES).ok_or_else(|| invalid("record"))?;
+    #[expect(clippy::cast_possible_wrap, reason = "descriptors are small")]
+    let file = duplicate(word(words, 0) as i32).map_err(|error| file_error(&error, "dup"))?;
+    Ok(FileBody {
+        file: Arc::new(file),
+        start: wide(words, 1),
+        length: wide(record, 4),
+        gauge: Arc::clone(agent.gauge()),
+    })
+}
+
+fn wide(bytes: &[u8], index: usize) -> u64 {
+    u64::from(word(bytes, index)) | u64::from(word(bytes, index + 1)) << 32
 }

@@ -138,6 +138,8 @@ fn framing(options: &DispatchOptions) -> Framing {
             length: Some(length), ..
         } => Framing::Length(*length),
         RequestBody::Stream { length: None, .. } => Framing::Chunked,
+        RequestBody::File(file) if file.length == 0 => empty,
+        RequestBody::File(file) => Framing::Length(file.length),
     }
 }
 

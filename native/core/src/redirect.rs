@@ -5,6 +5,7 @@ use http::Method;
 use url::{Position, Url};
 
 use crate::error::CoreError;
+use crate::file_body::FileBody;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::request::{DispatchOptions, RequestBody};
@@ -50,6 +51,7 @@ pub fn is_redirect(status: u16) -> bool {
 enum Replay {
     Empty,
     Bytes(Bytes),
+    File(FileBody),
     /// Its source was read.
     Spent,
 }
@@ -78,6 +80,7 @@ impl Redirects {
             body: match &options.body {
                 RequestBody::Empty => Replay::Empty,
                 RequestBody::Bytes(bytes) => Replay::Bytes(bytes.clone()),
+                RequestBody::File(file) => Replay::File(file.clone()),
                 RequestBody::Stream { .. } => Replay::Spent,
             },
             hops: 0,
@@ -138,6 +141,7 @@ impl Redirects {
         options.headers = self.headers.clone();
         Ok(Some(match &self.body {
             Replay::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
+            Replay::File(file) => RequestBody::File(file.clone()),
             Replay::Empty | Replay::Spent => RequestBody::Empty,
         }))
     }

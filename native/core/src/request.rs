@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 
+use crate::file_body::FileBody;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::redirect::RedirectPolicy;
@@ -114,4 +115,5 @@ pub enum RequestBody {
         queue: Arc<UploadQueue>,
         length: Option<u64>,
     },
+    File(FileBody),
 }

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 
 use crate::credit::{ByteCredit, ByteGauge};
+use crate::file_body::FileReader;
 use crate::request::RequestBody;
 
 /// A sized body goes out in slices of this many bytes, so that progress can be seen: hyper asks for the next one
@@ -24,6 +25,9 @@ pub enum UploadError {
     LengthMismatch,
     #[error("the source of the request body failed")]
     Source,
+    /// A file could not be read; the number is the operating system's.
+    #[error("the file of the request body cannot be read (os error {0})")]
+    File(i32),
     #[error("the response ended before the upload")]
     ResponseEnded,
 }
@@ -234,6 +238,7 @@ pub struct UploadBody {
 enum Source {
     Bytes(Bytes),
     Queue(Arc<UploadQueue>),
+    File(FileReader),
 }
 
 impl UploadBody {
@@ -251,6 +256,11 @@ impl UploadBody {
                 (Source::Bytes(bytes), Some(length))
             }
             RequestBody::Stream { queue, length } => (Source::Queue(queue), length),
+            RequestBody::File(file) if file.length == 0 => return Self::new(RequestBody::Empty),
+            RequestBody::File(file) => {
+                let length = file.length;
+                (Source::File(FileReader::new(file)), Some(length))
+            }
         };
         (
             Some(Self {
@@ -267,6 +277,11 @@ impl UploadBody {
         match &self.source {
             Source::Bytes(bytes) => Some(Self {
                 source: Source::Bytes(bytes.clone()),
+                left: self.left,
+                progress: Arc::clone(&self.progress),
+            }),
+            Source::File(reader) => Some(Self {
+                source: Source::File(reader.again()),
                 left: self.left,
                 progress: Arc::clone(&self.progress),
             }),
@@ -297,6 +312,7 @@ impl Body for UploadBody {
             Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Bytes(bytes) => Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(SLICE))))),
             Source::Queue(queue) => queue.poll_next(cx),
+            Source::File(reader) => reader.poll_next(cx),
         };
         match next {
             Poll::Ready(Some(Ok(frame))) => {
@@ -329,6 +345,7 @@ impl Body for UploadBody {
             Source::Bytes(bytes) => bytes.is_empty(),
             // With a length announced, one more poll tells a source that yields too much.
             Source::Queue(queue) => self.left.is_none_or(|left| left == 0) && queue.is_drained(),
+            Source::File(reader) => reader.is_drained(),
         }
     }
 

@@ -36,6 +36,9 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
         if let Some(upload) = cause.downcast_ref::<UploadError>() {
             return match upload {
                 UploadError::LengthMismatch => CoreError::RequestContentLengthMismatch,
+                UploadError::File(errno) => {
+                    CoreError::System(system_error(&io::Error::from_raw_os_error(*errno), "read", None))
+                }
                 UploadError::Source | UploadError::ResponseEnded => CoreError::RequestAborted,
             };
         }
