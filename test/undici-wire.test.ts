@@ -124,13 +124,14 @@ test('dot segments of a path are resolved by reqwest', async () => {
   expect(lines[0]).toBe('GET /b HTTP/1.1')
 })
 
-test('fetch sends what WHATWG fetch does, and no accept-encoding', async () => {
+test('fetch sends what WHATWG fetch does', async () => {
   await using agent = new Agent()
   const { lines, body } = await wire((origin) =>
     fetch(`${origin}/p?q#hash`, { method: 'post', body: 'hello', headers: { 'X-Case': '1' }, dispatcher: agent }),
   )
   expect(lines[0]).toBe('POST /p?q HTTP/1.1')
   expect(lines.slice(1).toSorted()).toEqual([
+    'accept-encoding: gzip, deflate',
     'accept-language: *',
     'accept: */*',
     'connection: keep-alive',
