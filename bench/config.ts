@@ -65,7 +65,15 @@ export const defaults: Config = {
 
 /** What `--smoke` sets: every scenario once, in less than a minute; a flag beside it wins. */
 export const smoke: Partial<Config> = {
-  contestants: ['sluice dispatch', 'sluice fetch', 'sluice websocket', 'undici', 'built-in fetch'],
+  contestants: [
+    'sluice dispatch',
+    'sluice fetch',
+    'sluice websocket',
+    'undici dispatch',
+    'undici stream',
+    'undici websocket',
+    'built-in fetch',
+  ],
   works: [
     'http1/get/64',
     'http1/post/64',
@@ -81,11 +89,11 @@ export const smoke: Partial<Config> = {
     'blocked/',
   ],
   rounds: 1,
-  time: 150,
+  time: 100,
   warmUp: 50,
   parallel: [64],
-  bytes: 64 * 1024 ** 2,
-  fileBytes: 64 * 1024 ** 2,
+  bytes: 32 * 1024 ** 2,
+  fileBytes: 32 * 1024 ** 2,
   delayedBytes: 1024 ** 2,
   paused: 50,
   idle: 100,

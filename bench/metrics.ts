@@ -2,7 +2,7 @@
 
 export const metrics = {
   perSecond: { title: 'requests/s', digits: 0, isBetter: 'more' },
-  gbPerSecond: { title: 'GB/s', digits: 2, isBetter: 'more' },
+  gbPerSecond: { title: 'GB/s', digits: 3, isBetter: 'more' },
   meanMicros: { title: 'mean µs', digits: 0, isBetter: 'less' },
   p50Micros: { title: 'p50 µs', digits: 0, isBetter: 'less' },
   p99Micros: { title: 'p99 µs', digits: 0, isBetter: 'less' },

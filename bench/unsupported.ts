@@ -5,5 +5,7 @@ export class Unsupported extends Error {
 
 /** Whether a described error says that the contestant has no such feature. */
 export function isUnsupported(description: string): boolean {
-  return /^(?:Unsupported|NotSupportedError)\b|\bunknown option \w+$/.test(description)
+  return /^(?:Unsupported|NotSupportedError)\b|\bunknown option \w+$|\bis not supported by transport\b/.test(
+    description,
+  )
 }

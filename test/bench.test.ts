@@ -99,6 +99,7 @@ describe('rows', () => {
       isUnsupported("NotSupportedError (UND_ERR_NOT_SUPPORTED): upgrade is not supported by transport 'reqwest'"),
     ).toBe(true)
     expect(isUnsupported('InvalidArgumentError (UND_ERR_INVALID_ARG): unknown option proxy')).toBe(true)
+    expect(isUnsupported("InvalidArgumentError: option proxy is not supported by transport 'reqwest'")).toBe(true)
     expect(isUnsupported('TypeError: fetch failed')).toBe(false)
   })
 

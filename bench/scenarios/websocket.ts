@@ -53,8 +53,8 @@ function echoOn(socket: Socket, bytes: number): () => Promise<number> {
 const work = (id: string, title: string, parallel: number, bytes: number): Work => ({
   id: `websocket/${id}`,
   title,
-  metric: 'perSecond',
-  isThroughput: true,
+  metric: parallel === 1 ? 'meanMicros' : 'perSecond',
+  isThroughput: parallel !== 1,
   method: 'GET',
   path: '/',
   parallel,
