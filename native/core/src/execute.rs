@@ -194,7 +194,7 @@ struct Answer<B> {
     upload: StopUpload,
 }
 
-/// One request and the head of its response. Leaves in `options` what a redirect needs not give back.
+/// One request and the head of its response. Takes of `options` what only one exchange needs.
 async fn exchange<T: Transport, H: DispatchHandler>(
     transport: &T,
     options: &mut DispatchOptions,
