@@ -11,7 +11,7 @@ interface Mitata {
 /** Requests of one sample: enough that filling and emptying the lanes weighs little, few enough for large bodies. */
 function samplesOf(parallel: number, bytes: number): number {
   if (bytes >= 512 * 1024) return parallel * 2
-  return Math.max(parallel * 16, 64)
+  return Math.max(parallel * 4, 64)
 }
 
 /**

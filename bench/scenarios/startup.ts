@@ -61,7 +61,7 @@ export const startup: Scenario = {
   name: 'startup',
   isShared: false,
   // Cheap, and noisier than the rest.
-  rounds: ({ rounds }) => (rounds === 1 ? 1 : rounds * 5),
+  rounds: ({ rounds }) => (rounds === 1 ? 1 : rounds * 3),
   works: () => [
     {
       id: 'startup/first',
