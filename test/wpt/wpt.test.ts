@@ -1,0 +1,73 @@
+/**
+ * Cases of our own after web-platform-tests, each named by the file it follows. Each runs on the built-in fetch, so that
+ * it is known to be right, and on sluice over both engines; those of streams also with web-streams-polyfill. What a
+ * contestant does not do stands in `exclusions.ts` and must go on failing, or the line is to be removed.
+ */
+import { afterAll, describe, expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import './cases/basic.ts'
+import './cases/redirect.ts'
+import { Context } from './context.ts'
+import type { Name } from './context.ts'
+import { EXCLUSIONS } from './exclusions.ts'
+import { cases } from './registry.ts'
+import type { Case } from './registry.ts'
+
+/** What hangs has failed; no case takes a fraction of it. */
+const DEADLINE_MS = 8000
+
+const counts = new Map<Name, { held: number; excluded: number }>()
+
+function namesOf({ isOfStreams }: Case): Name[] {
+  const names: Name[] = ['built-in', 'sluice', 'sluice, wire']
+  return isOfStreams ? [...names, 'sluice, polyfill'] : names
+}
+
+const isExcluded = (one: Case, name: Name): boolean =>
+  EXCLUSIONS.some(({ title, on }) => title === one.name && (on as readonly Name[]).includes(name))
+
+async function run(one: Case, name: Name): Promise<void> {
+  await using context = new Context(name)
+  await within(Promise.resolve(one.run(context)), { timeoutMs: DEADLINE_MS, what: one.name })
+}
+
+function count(name: Name, outcome: 'held' | 'excluded'): void {
+  const of = counts.get(name) ?? { held: 0, excluded: 0 }
+  of[outcome]++
+  counts.set(name, of)
+}
+
+for (const [file, ofFile] of Map.groupBy(cases, (one) => one.file)) {
+  describe(file, () => {
+    for (const one of ofFile) {
+      for (const name of namesOf(one)) {
+        if (isExcluded(one, name)) {
+          test.concurrent(`${one.title} (${name}): excluded, and still fails`, async () => {
+            await expect(run(one, name)).rejects.toBeDefined()
+            count(name, 'excluded')
+          })
+        } else {
+          test.concurrent(`${one.title} (${name})`, async () => {
+            await run(one, name)
+            count(name, 'held')
+          })
+        }
+      }
+    }
+  })
+}
+
+test('every exclusion names a case and who fails it', () => {
+  const known = new Map(cases.map((one) => [one.name, namesOf(one)]))
+  const unknown = EXCLUSIONS.filter(
+    ({ title, on }) => on.length === 0 || on.some((name) => !known.get(title)?.includes(name)),
+  )
+  expect(unknown).toEqual([])
+  expect(new Set(cases.map(({ name }) => name)).size, 'no two cases have one name').toBe(cases.length)
+})
+
+afterAll(() => {
+  const lines = [...counts].map(([name, { held, excluded }]) => `wpt, ${name}: ${held} hold, ${excluded} excluded`)
+  const files = new Set(cases.map(({ file }) => file)).size
+  process.stdout.write(`wpt: ${cases.length} cases after ${files} files\n${lines.join('\n')}\n`)
+})
