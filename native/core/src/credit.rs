@@ -63,8 +63,8 @@ pub struct ByteGauge {
     limit: usize,
 }
 
-/// Bytes kept back for each body that is being read: a frame as large as they usually are.
-const RESERVE: usize = 64 * 1024;
+/// Bytes kept back for each body that is being read.
+pub const RESERVE: usize = 64 * 1024;
 
 impl Default for ByteGauge {
     fn default() -> Self {

@@ -13,6 +13,7 @@ use super::http2_meter::Http2Meter;
 use super::switch::Switch;
 use super::tap::Tap;
 use crate::connection::ConnectionInfo;
+use crate::credit::{ByteGauge, RESERVE};
 
 /// The socket, whichever kind it is.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub struct WireIo {
     switch: Arc<Switch>,
     tap: Arc<Tap>,
     meter: Option<Arc<Http2Meter>>,
+    gauge: Arc<ByteGauge>,
 }
 
 impl WireIo {
@@ -102,6 +104,7 @@ impl WireIo {
         switch: Arc<Switch>,
         tap: Arc<Tap>,
         meter: Option<Arc<Http2Meter>>,
+        gauge: Arc<ByteGauge>,
     ) -> Self {
         Self {
             stream,
@@ -109,7 +112,21 @@ impl WireIo {
             switch,
             tap,
             meter,
+            gauge,
         }
+    }
+
+    /// With the budget spent a body takes no more at once than is kept back for it.
+    fn read_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        if buf.remaining() <= RESERVE || !self.gauge.is_spent() {
+            return stream.poll_read(cx, buf);
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(RESERVE));
+        ready!(stream.poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,7 +137,7 @@ impl AsyncRead for WireIo {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        ready!(this.read_stream(cx, buf))?;
         let read = &mut buf.filled_mut()[before..];
         this.info.count_read(read.len());
         this.tap.read(read);
