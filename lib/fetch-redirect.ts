@@ -41,7 +41,8 @@ export function followRedirect(
     throw new NetworkError("the redirect's URL must not include credentials")
   }
   assertSendable(url)
-  if (status !== 303 && request.body.kind === 'stream') {
+  const { body } = request
+  if (status !== 303 && body.kind === 'stream' && body.reopen === undefined) {
     throw new NetworkError(`a ${status} redirect asks for the request body again, whose stream was read`)
   }
   const isSafe = request.method === 'GET' || request.method === 'HEAD'
@@ -50,7 +51,8 @@ export function followRedirect(
   let { headers } = request
   if (becomesGet) headers = without(headers, BODY_HEADERS)
   if (!isSameOrigin) headers = without(headers, ORIGIN_HEADERS)
-  const next = { ...request, url, headers }
+  const isAgain = !becomesGet && body.kind === 'stream' && body.reopen !== undefined
+  const next = { ...request, url, headers, body: isAgain ? { ...body, source: body.reopen!() } : body }
   return {
     request: becomesGet ? { ...next, method: 'GET', body: { kind: 'none' }, text: null, contentLength: null } : next,
     hops: { count: hops.count + 1, isCrossOrigin: hops.isCrossOrigin || !isSameOrigin },

@@ -13,8 +13,11 @@ import type { Agent, AgentState } from './agent.ts'
 import { BodySource } from './body-source.ts'
 import { createUndiciError } from './errors.ts'
 import { describe, fetchFailed, terminated } from './fetch-error.ts'
+import { followRedirect, noHops } from './fetch-redirect.ts'
+import type { Hops } from './fetch-redirect.ts'
 import { isNullBodyStatus, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
+import { headerValue } from './header-list.ts'
 import { createResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
 
@@ -33,16 +36,23 @@ export class NativeFetch implements Receiver, Submission {
   private agentState: AgentState | null = null
   /** Where the failure of an upload that outlives its head goes. */
   private source: NativeSource | null = null
+  private readonly hops: Hops
+  /** Where the core cannot read the body again: its redirects are followed here, over this agent. */
+  private follower: Agent | null = null
+  private readonly isFollower: boolean
 
-  constructor(request: FetchRequest, Implementation: ReadableStreamConstructor) {
+  constructor(request: FetchRequest, Implementation: ReadableStreamConstructor, hops: Hops = noHops) {
     this.request = request
+    this.hops = hops
     this.Implementation = Implementation
     this.upload =
       request.body.kind === 'stream'
         ? new Upload(request.body.source, (error) => this.failUpload(error), request.contentLength)
         : null
+    this.isFollower =
+      request.redirect === 'follow' && request.body.kind === 'stream' && request.body.reopen !== undefined
     try {
-      this.wire = toWireRequest(request)
+      this.wire = toWireRequest(this.isFollower ? { ...request, redirect: 'manual' } : request)
     } catch (error) {
       throw fetchFailed(error)
     }
@@ -58,6 +68,7 @@ export class NativeFetch implements Receiver, Submission {
       throw fetchFailed(error)
     }
     this.id = submitted.id
+    if (this.isFollower) this.follower = agent
     this.settleAgent = submitted.settle
     this.agentState = submitted.state
     this.abortLink.onAbort((reason) => this.reject(reason))
@@ -77,7 +88,7 @@ export class NativeFetch implements Receiver, Submission {
   }
 
   onHead(head: ResponseHead): void {
-    if (this.isSettled) return
+    if (this.isSettled || this.follow(head)) return
     const isBodiless = this.request.method === 'HEAD' || isNullBodyStatus(head.status)
     const { integrity } = this.request
     if (isBodiless && integrity !== null) {
@@ -113,6 +124,29 @@ export class NativeFetch implements Receiver, Submission {
     )
   }
 
+  /** Whether `head` is a redirect that this fetch goes on from. */
+  private follow(head: ResponseHead): boolean {
+    const agent = this.follower
+    if (agent === null) return false
+    this.follower = null
+    try {
+      const location = headerValue(head.headerText, 'location')
+      const next = followRedirect(this.request, this.hops, head.status, location)
+      if (next === null) return false
+      this.isSettled = true
+      this.upload?.stop(undefined)
+      if (!head.isComplete) new NativeSource(this.id, head.contentLength, terminatedBy, null).cancel()
+      this.finish()
+      new NativeFetch(next.request, this.Implementation, next.hops)
+        .run(agent)
+        .then(this.response.resolve, this.response.reject)
+    } catch (error) {
+      if (this.isSettled) this.response.reject(error)
+      else this.reject(fetchFailed(error))
+    }
+    return true
+  }
+
   /** Only a source is read, and it listens for itself. */
   onReadable(): void {}
 
@@ -132,8 +166,8 @@ export class NativeFetch implements Receiver, Submission {
         statusText: head.statusText,
         headerText: head.headerText,
         url: head.redirectedTo ?? urlWithoutFragment(this.request.url),
-        isRedirected: head.redirectedTo !== null,
-        type: head.isCrossOrigin ? 'cors' : 'basic',
+        isRedirected: head.redirectedTo !== null || this.hops.count > 0,
+        type: head.isCrossOrigin || this.hops.isCrossOrigin ? 'cors' : 'basic',
         body,
         trailers,
       }),
@@ -163,6 +197,9 @@ export class NativeFetch implements Receiver, Submission {
     this.settleAgent?.()
   }
 }
+
+/** Of a body that nobody reads. */
+const terminatedBy = (info: CoreErrorInfo): Error => terminated(createUndiciError(info))
 
 /** What went wrong: the error that `agent.destroy` was given, where it was that. */
 function causeOf(info: CoreErrorInfo, host: string, agentState: AgentState | null): Error {

@@ -18,8 +18,8 @@ export type BodySource = Readable | ReadableStream | AsyncIterable<BodyChunk> | 
 export type DispatchBody =
   | { kind: 'none' }
   | { kind: 'bytes'; bytes: Uint8Array }
-  /** `length` in bytes, where the source knows it by itself. */
-  | { kind: 'stream'; source: BodySource; length: number | null }
+  /** `length` in bytes, where the source knows it by itself; `reopen` gives the same bytes once more. */
+  | { kind: 'stream'; source: BodySource; length: number | null; reopen?: () => BodySource }
   /** `stream` is locked when the request is sent. */
   | { kind: 'file'; stream: ReadableStream; range: FileRange; length: number }
 
@@ -92,7 +92,10 @@ function openBlob(blob: BlobLike): OpenedBody {
   const contentType = blob.type ? `${blob.type}` : null
   if (contentType !== null && !isHeaderValue(contentType)) throw new InvalidArgumentError('invalid content-type header')
   if (blob.size === 0) return { body: kNone, contentType }
-  return { body: { kind: 'stream', source: blob.stream(), length: blob.size }, contentType }
+  return {
+    body: { kind: 'stream', source: blob.stream(), length: blob.size, reopen: () => blob.stream() },
+    contentType,
+  }
 }
 
 function openForm(form: FormDataLike): OpenedBody {
@@ -101,7 +104,7 @@ function openForm(form: FormDataLike): OpenedBody {
   if (parts.length === 1 && first instanceof Uint8Array) {
     return { body: { kind: 'bytes', bytes: first }, contentType }
   }
-  return { body: { kind: 'stream', source: readForm(parts), length }, contentType }
+  return { body: { kind: 'stream', source: readForm(parts), length, reopen: () => readForm(parts) }, contentType }
 }
 
 /** Opens a body that is neither absent nor bytes. @throws InvalidArgumentError for a type that is no header value */

@@ -45,6 +45,22 @@ describe.each([
     expect(((await response.json()) as Echo).url).toBe('/end')
   })
 
+  test.each([307, 308])('of a %i send a Blob and a form with files again', async (status) => {
+    await using server = await startRedirects()
+    await using other = await startRedirects()
+    const form = new FormData()
+    form.append('file', new File(['content'], 'a.txt'))
+    const to = `${server.origin}/status/${status}?to=${encodeURIComponent(`${other.origin}/status/307?to=/end`)}`
+    const blob = await get(to, { method: 'POST', body: new Blob(['bytes'], { type: 'text/x' }) })
+    expect([blob.redirected, blob.type, blob.url]).toEqual([true, 'cors', `${other.origin}/end`])
+    const echo = (await blob.json()) as Echo
+    expect(echo).toMatchObject({ method: 'POST', url: '/end', body: 'bytes' })
+    expect(echo.headers).toMatchObject({ 'content-type': 'text/x', 'content-length': '5' })
+    const files = (await (await get(to, { method: 'POST', body: form })).json()) as Echo
+    expect(files.body).toContain('filename="a.txt"')
+    expect(files.body).toContain('\r\n\r\ncontent\r\n')
+  })
+
   test('to another origin strip what is not for it', async () => {
     await using server = await startRedirects()
     await using other = await startRedirects()

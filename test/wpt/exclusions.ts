@@ -54,9 +54,4 @@ export const EXCLUSIONS: readonly Exclusion[] = [
     on: ['built-in'],
     reason: 'undici keeps the blanks',
   },
-  {
-    title: 'fetch/api/redirect/redirect-method.any.js: 307 sends each kind of body again',
-    on: SLUICE,
-    reason: 'a Blob is sent as a stream, which is not opened again',
-  },
 ]
