@@ -6,6 +6,12 @@ import { Readable } from 'node:stream'
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 
+/** Chunks read in one turn of the event loop at most. */
+const BURST = 256
+
+// Taken when the module loads: test suites install clocks of their own.
+const { setImmediate: startImmediate } = globalThis
+
 type Chunk = string | Uint8Array
 type Result = IteratorResult<Chunk, unknown>
 
@@ -45,6 +51,8 @@ export class Upload {
   private id = 0
   private isStopped = false
   private wake: (() => void) | null = null
+  /** Chunks since the event loop had its turn. */
+  private burst = 0
   /** The source's error before it was read: a request may wait long for its connection. */
   failure: { error: unknown } | null = null
   private readonly onEarlyError: ((error: unknown) => void) | null
@@ -119,7 +127,7 @@ export class Upload {
       const result = await next
       if (this.isStopped) return
       if (result.done === true) break
-      await this.write(result.value)
+      await (this.write(result.value) ?? this.breathe())
       if (this.isStopped) return
     }
     if (this.left !== null && this.left > 0) throw new UploadLengthError()
@@ -138,7 +146,15 @@ export class Upload {
     return credit > 0 || this.isStopped ? undefined : this.credit()
   }
 
+  /** A source that answers in microtasks, with chunks that need no credit, would keep every event from coming. */
+  private breathe(): Promise<void> | undefined {
+    if (++this.burst < BURST) return undefined
+    this.burst = 0
+    return new Promise((resolve) => startImmediate(resolve))
+  }
+
   private credit(): Promise<void> {
+    this.burst = 0
     return new Promise((resolve) => {
       this.wake = resolve
     })

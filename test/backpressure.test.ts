@@ -217,4 +217,55 @@ describe('an upload to a server that does not read', () => {
     await ended
     await until(() => isReturned && agent.stats.bufferedBytes === 0)
   })
+
+  test('pulls nothing more once it is aborted, and the event loop goes on', async () => {
+    let pulled = 0
+    let cancelled: unknown
+    // Answers in microtasks for ever: whoever goes on reading it never lets a timer fire.
+    const body = new ReadableStream<Uint8Array>(
+      {
+        pull(stream) {
+          pulled += 1
+          stream.enqueue(new Uint8Array(CHUNK))
+        },
+        cancel(reason) {
+          cancelled = reason
+        },
+      },
+      { highWaterMark: 0 },
+    )
+    await using server = await startTcpServer((socket) => socket.pause())
+    const controller = new AbortController()
+    const { signal } = controller
+    const response = fetch(server.origin, { method: 'POST', body, dispatcher: agent, signal })
+    await untilStopped(() => pulled)
+    const before = pulled
+    controller.abort('enough')
+    await expect(response).rejects.toBe('enough')
+    await new Promise((resolve) => setTimeout(resolve, 0))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(cancelled).toBe('enough')
+    expect(pulled).toBe(before)
+  })
+
+  test('lets the event loop go on while a source has nothing but empty chunks', async () => {
+    await using server = await startTcpServer((socket) => socket.resume())
+    const controller = new AbortController()
+    let isReturned = false
+    async function* source(): AsyncGenerator<Uint8Array> {
+      try {
+        yield new Uint8Array(1)
+        for (;;) yield new Uint8Array(0)
+      } finally {
+        isReturned = true
+      }
+    }
+    const { signal } = controller
+    const response = fetch(server.origin, { method: 'POST', body: source(), duplex: 'half', dispatcher: agent, signal })
+    const ended = expect(response).rejects.toBe('enough')
+    await until(() => server.accepted === 1)
+    controller.abort('enough')
+    await ended
+    await until(() => isReturned)
+  })
 })
