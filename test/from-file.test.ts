@@ -24,6 +24,7 @@ import { implementations, readAll, rejection, sha256 } from './support/bodies.ts
 import { until } from './support/deadline.ts'
 import { countingBlock, startServer, startTcpServer } from './support/servers.ts'
 import type { RunningServer } from './support/servers.ts'
+import { untilStopped } from './support/standstill.ts'
 
 const MiB = 1024 * 1024
 const SIZE = 3 * MiB + 17
@@ -201,6 +202,8 @@ describe('a file as a request body', () => {
       expect(agent.stats.bufferedBytes).toBeLessThanOrEqual(2 * 256 * 1024)
       await new Promise((resolve) => setImmediate(resolve))
     }
+    // The socket takes no more: an abort must reach a connection that is stuck in a write.
+    await untilStopped(() => agent.stats.bufferedBytes)
     abort.abort()
     expect((await sending).name).toBe('AbortError')
     await until(() => agent.stats.bufferedBytes === 0)

@@ -170,7 +170,17 @@ impl AsyncWrite for WireIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, info, tap, .. } = self.get_mut();
+        let Self {
+            stream,
+            info,
+            tap,
+            switch,
+            ..
+        } = self.get_mut();
+        // hyper goes on writing a body after its read side has failed, and a peer that reads nothing would hold it there.
+        if switch.is_off() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         tap.write_through(bufs, |bufs| {
             let written = match bufs {
                 [single] => Pin::new(&mut *stream).poll_write(cx, single),

@@ -25,6 +25,11 @@ impl Switch {
         self.is_killed.load(Ordering::Acquire)
     }
 
+    /// The same for whoever writes, who is the one that reads too.
+    pub fn is_off(&self) -> bool {
+        self.is_killed.load(Ordering::Acquire)
+    }
+
     /// Closes the connection now.
     pub fn kill(&self, cause: CoreError) {
         self.explain(cause);
