@@ -1,18 +1,14 @@
 /** The agent of `fetch` calls that name none. */
 import { Agent } from './agent.ts'
 import { InvalidArgumentError } from './errors.ts'
-import { readProxyOption } from './proxy-options.ts'
 import type { DispatcherLike } from './types.ts'
 
 let globalAgent: DispatcherLike | null = null
 
 /** The global agent, made at the first call, with the proxies of the environment. One per environment (main thread or worker). */
 export function getGlobalAgent(): DispatcherLike {
-  // The targets of `fetch` are URLs, which is what reqwest takes; proxies are the other engine's.
-  return (globalAgent ??=
-    readProxyOption('env').proxies === undefined
-      ? new Agent({ transport: 'reqwest' })
-      : new Agent({ proxy: 'env', connect: { preferH2: true } }))
+  // What `fetch` speaks is the server's choice: HTTP/2 where it has it.
+  return (globalAgent ??= new Agent({ proxy: 'env', connect: { preferH2: true } }))
 }
 
 /** Replaces it by any dispatcher. @throws InvalidArgumentError */
