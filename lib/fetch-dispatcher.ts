@@ -1,5 +1,10 @@
 /** `fetch` over any undici dispatcher: its callbacks become a byte stream, `pause` and `resume` its backpressure. */
-import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
+import type {
+  ReadableByteStreamController,
+  ReadableStream,
+  ReadableStreamDefaultReader,
+  UnderlyingByteSource,
+} from 'node:stream/web'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { RequestFlag } from '../streams/exchange.ts'
 import { BodySource } from './body-source.ts'
@@ -10,6 +15,7 @@ import { acceptCodings, followRedirect, noHops } from './fetch-redirect.ts'
 import type { Hops } from './fetch-redirect.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
+import type { BodySource as RequestSource } from './request-body.ts'
 import { createResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
 import type {
@@ -54,8 +60,9 @@ interface Fetch {
 /** @throws InvalidArgumentError, RequestContentLengthMismatchError */
 function send(fetch: Fetch, request: FetchRequest, hops: Hops): void {
   const wire = toWireRequest(request)
-  const handler = new FetchHandler(fetch, request, hops)
   const { body } = request
+  const source = body.kind === 'stream' ? lockSource(body.source) : null
+  const handler = new FetchHandler(fetch, request, hops, source)
   const headers = [...wire.headers, ...acceptCodings(request)]
   if (wire.host !== '') headers.push('host', wire.host)
   if ((wire.flags & RequestFlag.close) !== 0) headers.push('connection', 'close')
@@ -65,8 +72,7 @@ function send(fetch: Fetch, request: FetchRequest, hops: Hops): void {
     path: wire.target,
     method: wire.method,
     headers,
-    body: (request.text ??
-      (body.kind === 'stream' ? body.source : body.kind === 'file' ? body.stream : wire.body)) as RequestBody | null,
+    body: (request.text ?? source ?? (body.kind === 'file' ? body.stream : wire.body)) as RequestBody | null,
     headersTimeout: request.limits.headersTimeout,
     bodyTimeout: request.limits.bodyTimeout,
   }
@@ -76,6 +82,36 @@ function send(fetch: Fetch, request: FetchRequest, hops: Hops): void {
   } catch (error) {
     handler.onResponseError(null, error as Error)
   }
+}
+
+/** A web stream, read by this request alone from now on. */
+class LockedSource implements AsyncIterableIterator<unknown> {
+  private readonly reader: ReadableStreamDefaultReader
+
+  constructor(stream: ReadableStream) {
+    this.reader = stream.getReader()
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    return this.reader.read() as Promise<IteratorResult<unknown>>
+  }
+
+  async return(reason?: unknown): Promise<IteratorResult<unknown>> {
+    await this.reader.cancel(reason)
+    return { done: true, value: undefined }
+  }
+}
+
+type Source = RequestSource | LockedSource
+
+function lockSource(source: RequestSource): Source {
+  return typeof (source as Partial<ReadableStream>).getReader === 'function'
+    ? new LockedSource(source as ReadableStream)
+    : source
 }
 
 /** Bytes of a redirect's own body that are read, so that its connection can serve again. */
@@ -98,12 +134,19 @@ class FetchHandler implements DispatchHandler {
   /** A read that waits holds the stream by its promise; without one it may be collected. */
   private stream: WeakRef<ReadableByteStreamController> | null = null
   private pulled: (() => void) | null = null
+  private readonly source: Source | null
   private hasHead = false
   private isOver = false
   private reason: { value: unknown } | null = null
 
-  constructor({ dispatcher, Implementation, response }: Fetch, request: FetchRequest, hops: Hops) {
+  constructor(
+    { dispatcher, Implementation, response }: Fetch,
+    request: FetchRequest,
+    hops: Hops,
+    source: Source | null,
+  ) {
     this.request = request
+    this.source = source
     this.hops = hops
     this.Implementation = Implementation
     this.fetch = { dispatcher, Implementation }
@@ -213,6 +256,8 @@ class FetchHandler implements DispatchHandler {
   private readonly onSignal = (): void => {
     const value: unknown = this.request.signal?.reason
     this.reason = { value }
+    // The dispatcher would cancel it without the reason.
+    if (this.source instanceof LockedSource) this.source.return(value).catch(() => {})
     this.controller?.abort(value as Error)
     // A request that waits for its connection is told when it has one; its caller need not wait for that.
     this.reject(value)

@@ -1,12 +1,16 @@
 /** The arguments of `fetch`, checked and made into one request (Fetch §5.4). */
+import { Readable } from 'node:stream'
+import { bodyStreamState } from '../streams/body-stream.ts'
 import { RequestFlag } from '../streams/exchange.ts'
 import type { WireRequest } from '../streams/exchange.ts'
 import { readCacheHeaders, readPolicies } from './fetch-policies.ts'
 import { InvalidArgumentError, RequestContentLengthMismatchError } from './errors.ts'
 import { hasHeader, readFetchHeaders } from './fetch-headers.ts'
+import { isBlobLike, isFormDataLike } from './form-data.ts'
 import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody } from './request-body.ts'
 import { Integrity } from './integrity.ts'
+import { wasDisturbed } from './relay-stream.ts'
 import { isToken, readHeaders } from './request-headers.ts'
 import type { DispatcherLike, RequestBody, StreamsImplementation } from './types.ts'
 
@@ -107,8 +111,7 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
     throw new TypeError('Request with GET/HEAD method cannot have body.')
   }
   const policies = readPolicies(init as Record<string, unknown>, base)
-  if (policies.keepalive && isWebStream(init.body)) throw new TypeError('keepalive is not for a body that is streamed')
-  const { body, contentType } = readBody(bodyInit)
+  const { body, contentType } = readBody(bodyInit, policies.keepalive && bodyInit === init.body)
   if (contentType !== null && !hasHeader(headers, 'content-type')) headers.push('content-type', contentType)
   readCacheHeaders(headers, policies.cache)
   addDefaults(headers, policies.mode)
@@ -197,19 +200,53 @@ function readNumber(init: FetchInit, name: keyof FetchRequest['limits'], least: 
   return value
 }
 
-/** A body and the content type it implies (Fetch §5.2, "extract"). */
-function readBody(init: unknown): { body: DispatchBody; contentType: string | null } {
-  if (typeof init === 'string') {
-    return { body: recogniseBody(init) as DispatchBody, contentType: 'text/plain;charset=UTF-8' }
-  }
+/** A body and the content type it implies (Fetch §5.2, "extract"). @throws TypeError for a body that was used */
+function readBody(init: unknown, keepalive: boolean): { body: DispatchBody; contentType: string | null } {
+  if (init === undefined || init === null) return { body: { kind: 'none' }, contentType: null }
   if (init instanceof URLSearchParams) {
     const body = recogniseBody(init.toString()) as DispatchBody
     return { body, contentType: 'application/x-www-form-urlencoded;charset=UTF-8' }
   }
-  if (typeof init === 'number' || typeof init === 'boolean') return readBody(String(init))
-  const recognised = recogniseBody(init)
-  if (recognised.kind === 'none' || recognised.kind === 'bytes') return { body: recognised, contentType: null }
+  if (!isBody(init)) {
+    // What is no body is sent as its text, like every argument of Web IDL's USVString; a symbol has none.
+    const body = recogniseBody(`${init as string}`) as DispatchBody
+    return { body, contentType: 'text/plain;charset=UTF-8' }
+  }
+  assertUnshared(init)
+  const recognised = (init as Partial<ArrayBuffer>).byteLength === 0 ? recogniseBody(null) : recogniseBody(init)
+  if (recognised.kind === 'none') return { body: recognised, contentType: null }
+  // A copy: the request crosses at the end of this tick, and the caller may change its bytes before.
+  if (recognised.kind === 'bytes')
+    return { body: { kind: 'bytes', bytes: new Uint8Array(recognised.bytes) }, contentType: null }
+  if (recognised.kind === 'source' || recognised.kind === 'file-stream') {
+    if (keepalive) throw new TypeError('keepalive is not for a body that is streamed')
+    if (isUsed(init)) throw new TypeError('Response body object should not be disturbed or locked')
+  }
   return openBody(recognised)
+}
+
+/** Memory that may change while it is sent is no `BufferSource` (Web IDL §3.2.26). @throws TypeError */
+function assertUnshared(init: object): void {
+  if (ArrayBuffer.isView(init) && !(init.buffer instanceof ArrayBuffer)) {
+    throw new TypeError('the body is a view of a SharedArrayBuffer, which cannot be sent')
+  }
+}
+
+/** Whether `init` is sent as what it holds. */
+function isBody(init: unknown): init is object {
+  if (typeof init !== 'object' || init === null) return false
+  if (init instanceof ArrayBuffer || ArrayBuffer.isView(init) || isFormDataLike(init) || isBlobLike(init)) return true
+  const source = init as Partial<AsyncIterable<unknown> & Iterator<unknown> & Iterable<unknown> & Readable>
+  if (typeof source[Symbol.asyncIterator] === 'function' || isWebStream(init)) return true
+  if (typeof source.pipe === 'function' && typeof source.on === 'function') return true
+  // An array has a text, which the standard sends; what a generator makes can only be read.
+  return typeof source[Symbol.iterator] === 'function' && typeof source.next === 'function'
+}
+
+/** Locked, or disturbed (Streams §4.2.4), as far as its implementation tells. */
+function isUsed(body: object): boolean {
+  if ((body as Partial<ReadableStream>).locked === true || wasDisturbed(body)) return true
+  return bodyStreamState(body as never)?.isDisturbed ?? Readable.isDisturbed(body as Readable)
 }
 
 function addDefaults(headers: string[], mode: string): void {

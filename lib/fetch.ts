@@ -5,7 +5,7 @@ import { Agent, kStreams } from './agent.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
 import { fetchFailed } from './fetch-error.ts'
-import { createFetchRequest } from './fetch-request.ts'
+import { createFetchRequest, NetworkError } from './fetch-request.ts'
 import type { FetchInit } from './fetch-request.ts'
 import { getGlobalAgent } from './global-agent.ts'
 import { fetchLocally, isLocal } from './local-fetch.ts'
@@ -29,8 +29,9 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   try {
     request = createFetchRequest(input, init)
   } catch (error) {
-    if (error instanceof TypeError || error instanceof InvalidArgumentError) throw error
-    throw fetchFailed(error)
+    // What the arguments themselves throw, as getters may, is theirs.
+    const isFailure = error instanceof NetworkError || (error as Partial<NodeJS.ErrnoException> | null)?.syscall
+    throw isFailure ? fetchFailed(error) : error
   }
   if (request.signal?.aborted === true) {
     if (request.body.kind === 'stream') new Upload(request.body.source, () => {}).stop(request.signal.reason)

@@ -56,6 +56,7 @@ export class NativeFetch implements Receiver, Submission {
     } catch (error) {
       throw fetchFailed(error)
     }
+    this.upload?.lock()
     if (request.body.kind === 'file') lockFile(request.body.stream)
     this.abortLink = new AbortLink(request.signal)
   }

@@ -82,6 +82,11 @@ export class Upload {
     return !this.isStopped
   }
 
+  /** Makes a web stream this upload's at once: nobody else may read what a request is going to send. */
+  lock(): void {
+    if (isWebStream(this.source)) this.reader ??= openReader(this.source)
+  }
+
   /** Starts reading; `id` is the request's, which crosses in this very tick. */
   start(id: number): void {
     this.id = id
@@ -119,8 +124,7 @@ export class Upload {
     await Promise.resolve()
     if (this.isStopped) return
     if (this.failure !== null) throw this.failure.error
-    const reader = openReader(this.source)
-    this.reader = reader
+    const reader = (this.reader ??= openReader(this.source))
     const first = reader.next()
     this.stopWatching()
     for (let next = first; ; next = reader.next()) {
@@ -184,6 +188,10 @@ interface Source {
 function isNodeStream(source: object): source is Readable {
   const { pipe, on } = source as Partial<Readable>
   return typeof pipe === 'function' && typeof on === 'function'
+}
+
+function isWebStream(source: object): boolean {
+  return typeof (source as Source).getReader === 'function'
 }
 
 function openReader(opened: UploadSource): ChunkReader {

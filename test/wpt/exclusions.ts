@@ -15,11 +15,6 @@ const SLUICE: readonly Name[] = ['sluice', 'sluice, wire']
 
 export const EXCLUSIONS: readonly Exclusion[] = [
   {
-    title: 'fetch/api/basic/request-headers.any.js: a number, a boolean and an object with toString are sent as text',
-    on: SLUICE,
-    reason: 'an object that is no body of any kind is refused, as undici does on the dispatch path',
-  },
-  {
     title: 'fetch/api/basic/request-upload.any.js: a chunk that is a string fails the fetch',
     on: ['built-in', ...SLUICE],
     reason: 'both send strings as UTF-8',
@@ -28,16 +23,6 @@ export const EXCLUSIONS: readonly Exclusion[] = [
     title: 'fetch/api/basic/request-upload.any.js: a stream without duplex is refused',
     on: SLUICE,
     reason: 'duplex is inferred: there is no other mode (COMPATIBILITY.md)',
-  },
-  {
-    title: 'fetch/api/basic/request-upload.any.js: a stream that was read is refused',
-    on: SLUICE,
-    reason: 'not built yet',
-  },
-  {
-    title: 'fetch/api/basic/request-upload.any.js: the stream is locked once it is sent',
-    on: SLUICE,
-    reason: 'the source is taken a tick later, when the request is submitted',
   },
   {
     title: 'fetch/api/basic/text-utf8.any.js: text() drops one BOM only',
