@@ -223,8 +223,8 @@ export interface NativeBinding {
 const require = createRequire(import.meta.url)
 
 function load(): NativeBinding {
-  // From the sources the addon lies beside this file, from `dist/` two folders up.
-  const here = import.meta.url.includes('/dist/native/') ? '../../native/sluice.node' : './sluice.node'
+  // The addon lies beside this file; what is published is one file, `dist/lib/index.js`.
+  const here = import.meta.url.endsWith('/native/binding.ts') ? './sluice.node' : '../../native/sluice.node'
   return require(here) as NativeBinding
 }
 
