@@ -27,7 +27,7 @@ export async function buildAddon() {
 
 /** The path of the built library, as cargo tells it: it knows about CARGO_TARGET_DIR and every other setting. */
 function cargoBuild() {
-  const args = ['build', '--release', '-p', 'sluice-addon', '--message-format', 'json-render-diagnostics']
+  const args = ['build', '--profile', 'dist', '-p', 'sluice-addon', '--message-format', 'json-render-diagnostics']
   const isFirst = !existsSync(addonPath)
   if (isFirst) process.stderr.write('setup: building the addon (a few minutes, once)\n')
   return new Promise((resolve, reject) => {
