@@ -7,10 +7,10 @@ const EDGE_WHITESPACE = /^[\t\r\n ]+|[\t\r\n ]+$/g
 
 /** @throws TypeError naming a header that HTTP does not allow */
 function addHeader(flat: string[], name: unknown, value: unknown): void {
-  const key = String(name)
+  const key = `${name as string}`
   const isName: boolean = isToken(key)
   if (!isName) throw new TypeError(`Headers.append: "${key}" is an invalid header name.`)
-  const text = String(value).replace(EDGE_WHITESPACE, '')
+  const text = `${value as string}`.replace(EDGE_WHITESPACE, '')
   if (BEYOND_LATIN1.test(text)) {
     throw new TypeError(`Cannot convert the value of header "${key}" to a ByteString: it has characters beyond U+00FF`)
   }
@@ -24,7 +24,7 @@ function addHeader(flat: string[], name: unknown, value: unknown): void {
 export function readFetchHeaders(init: unknown): string[] {
   const flat: string[] = []
   if (init === undefined) return flat
-  if (typeof init !== 'object' || init === null) {
+  if ((typeof init !== 'object' && typeof init !== 'function') || init === null) {
     throw new TypeError('headers must be a Headers object, a record or an iterable of pairs')
   }
   if (typeof (init as Partial<Iterable<unknown>>)[Symbol.iterator] === 'function') {

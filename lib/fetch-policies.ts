@@ -29,13 +29,19 @@ export interface Policies {
   keepalive: boolean
 }
 
+/** Fetch, "CORS-safelisted method". */
+const SAFELISTED = new Set(['GET', 'HEAD', 'POST'])
+
 /** Headers with which the caller does a cache's work. */
 const CONDITIONAL = ['if-modified-since', 'if-none-match', 'if-unmodified-since', 'if-match', 'if-range']
 
 /** `base` is the Request that `init` overrides. @throws TypeError as `new Request` does */
-export function readPolicies(init: Record<string, unknown>, base: Request | null): Policies {
+export function readPolicies(init: Record<string, unknown>, base: Request | null, method: string): Policies {
   for (const name of ['credentials', 'referrerPolicy', 'duplex', 'priority'] as const) readEnum(name, init[name])
   const mode = readEnum('mode', init['mode']) ?? base?.mode ?? 'cors'
+  if (mode === 'no-cors' && !SAFELISTED.has(method)) {
+    throw new TypeError(`'${method}' is unsupported in no-cors mode.`)
+  }
   if (mode === 'navigate' && init['mode'] !== undefined) {
     throw new TypeError("Request constructor: invalid request mode 'navigate'.")
   }
@@ -51,13 +57,13 @@ export function readPolicies(init: Record<string, unknown>, base: Request | null
     mode,
     cache,
     redirect: readEnum('redirect', init['redirect']) ?? base?.redirect ?? 'follow',
-    keepalive: Boolean(init['keepalive'] ?? base?.keepalive),
+    keepalive: Boolean(init['keepalive'] === undefined ? base?.keepalive : init['keepalive']),
   }
 }
 
 function readEnum(name: keyof typeof VALUES, value: unknown): string | undefined {
   if (value === undefined) return undefined
-  const text = String(value as string)
+  const text = `${value as string}`
   if (!(VALUES[name] as readonly string[]).includes(text)) {
     throw new TypeError(`'${text}' is not a valid ${name} value. Expected one of ${VALUES[name].join(', ')}.`)
   }
@@ -67,8 +73,12 @@ function readEnum(name: keyof typeof VALUES, value: unknown): string | undefined
 /** There is no client whose URL could be sent, so that only a URL that is none matters. */
 function readReferrer(referrer: unknown): void {
   if (referrer === undefined || referrer === '') return
-  const text = String(referrer as string)
-  if (!URL.canParse(text)) throw new TypeError(`Referrer "${text}" is not a valid URL.`)
+  const text = `${referrer as string}`
+  try {
+    void new URL(text)
+  } catch (cause) {
+    throw new TypeError(`Referrer "${text}" is not a valid URL.`, { cause })
+  }
 }
 
 /** What a cache mode asks of the caches on the way (Fetch, "HTTP-network-or-cache fetch", steps 8.16 and 8.17). */

@@ -67,6 +67,8 @@ export interface FetchRequest {
   contentLength: number | null
   signal: AbortSignal | null
   redirect: RequestRedirect
+  /** Nothing is to be sent, and there is no cache to ask. */
+  isCachedOnly: boolean
   integrity: Integrity | null
   limits: {
     windowBytes: number | null
@@ -97,12 +99,12 @@ const SCHEMES = new Set(['http:', 'https:', 'data:', 'blob:'])
 /** A request that never reaches the network. */
 export class NetworkError extends Error {}
 
-/** @throws TypeError as `new Request(input, init)` does; InvalidArgumentError naming an option; NetworkError */
+/** @throws TypeError as `new Request(input, init)` does; InvalidArgumentError naming an option */
 export function createFetchRequest(input: unknown, init: FetchInit): FetchRequest {
   const base = isRequest(input) ? input : null
   const url = parseUrl(base === null ? input : base.url)
-  const method = readMethod(init.method ?? base?.method ?? 'GET')
-  const headers = readFetchHeaders(init.headers ?? base?.headers)
+  const method = readMethod(init.method === undefined ? (base?.method ?? 'GET') : init.method)
+  const headers = readFetchHeaders(init.headers === undefined ? base?.headers : init.headers)
   const bodyInit = init.body === undefined ? base?.body : init.body
   if (init.body === undefined && (base?.bodyUsed === true || base?.body?.locked === true)) {
     throw new TypeError('Cannot fetch a Request whose body has already been used.')
@@ -110,13 +112,11 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
   if (bodyInit !== null && bodyInit !== undefined && (method === 'GET' || method === 'HEAD')) {
     throw new TypeError('Request with GET/HEAD method cannot have body.')
   }
-  const policies = readPolicies(init as Record<string, unknown>, base)
+  const policies = readPolicies(init as Record<string, unknown>, base, method)
   const { body, contentType } = readBody(bodyInit, policies.keepalive && bodyInit === init.body)
   if (contentType !== null && !hasHeader(headers, 'content-type')) headers.push('content-type', contentType)
   readCacheHeaders(headers, policies.cache)
   addDefaults(headers, policies.mode)
-  assertSendable(url)
-  if (policies.cache === 'only-if-cached') throw new NetworkError('only-if-cached: there is no cache')
   const length =
     body.kind === 'bytes' ? body.bytes.byteLength : body.kind === 'stream' || body.kind === 'file' ? body.length : null
   return {
@@ -128,7 +128,8 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
     contentLength: body.kind === 'none' && SAYS_EMPTY.has(method) ? 0 : length,
     signal: readSignal(init.signal === undefined ? base?.signal : init.signal),
     redirect: policies.redirect as RequestRedirect,
-    integrity: Integrity.parse(String(init.integrity ?? base?.integrity ?? '')),
+    isCachedOnly: policies.cache === 'only-if-cached',
+    integrity: Integrity.parse(`${init.integrity === undefined ? (base?.integrity ?? '') : init.integrity}`),
     limits: {
       windowBytes: readNumber(init, 'windowBytes', 1),
       headersTimeout: readNumber(init, 'headersTimeout', 0),
@@ -149,11 +150,12 @@ function isRequest(input: unknown): input is Request {
 }
 
 function parseUrl(input: unknown): URL {
+  const text = input instanceof URL ? input.href : `${input as string}`
   let url
   try {
-    url = input instanceof URL ? new URL(input.href) : new URL(String(input))
+    url = new URL(text)
   } catch (cause) {
-    throw new TypeError(`Failed to parse URL from ${String(input)}`, { cause })
+    throw new TypeError(`Failed to parse URL from ${text}`, { cause })
   }
   if (url.username !== '' || url.password !== '') {
     throw new TypeError(`Request cannot be constructed from a URL that includes credentials: ${url.origin}`)
@@ -170,7 +172,7 @@ export function assertSendable(url: URL): void {
 }
 
 function readMethod(method: unknown): string {
-  const text = String(method)
+  const text = `${method as string}`
   const isMethod: boolean = isToken(text)
   if (!isMethod) throw new TypeError(`'${text}' is not a valid HTTP method.`)
   const upper = text.toUpperCase()
@@ -268,7 +270,7 @@ export function toWireRequest(request: FetchRequest): WireRequest {
   return {
     origin: url.origin,
     method,
-    target: `${url.pathname}${url.search}`,
+    target: targetOf(url),
     flags: RequestFlag.decode | REDIRECT_FLAGS[request.redirect] | (close ? RequestFlag.close : 0),
     servername: '',
     upgrade: '',
@@ -280,6 +282,12 @@ export function toWireRequest(request: FetchRequest): WireRequest {
     connectTimeout: null,
     ...request.limits,
   }
+}
+
+/** Path and query; an empty query is one. */
+function targetOf(url: URL): string {
+  const { pathname, search } = url
+  return search === '' && urlWithoutFragment(url).endsWith('?') ? `${pathname}?` : pathname + search
 }
 
 /** Fetch, "null body status". */

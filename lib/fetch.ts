@@ -5,7 +5,7 @@ import { Agent, kStreams } from './agent.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
 import { fetchFailed } from './fetch-error.ts'
-import { createFetchRequest, NetworkError } from './fetch-request.ts'
+import { assertSendable, createFetchRequest, NetworkError } from './fetch-request.ts'
 import type { FetchInit } from './fetch-request.ts'
 import { getGlobalAgent } from './global-agent.ts'
 import { fetchLocally, isLocal } from './local-fetch.ts'
@@ -21,6 +21,7 @@ import type { DispatcherLike, StreamsImplementation } from './types.ts'
  */
 export async function fetch(input: string | URL | Request, init: FetchInit = {}): Promise<SluiceResponse> {
   if (init === null) init = {}
+  if (typeof init !== 'object' && typeof init !== 'function') throw new TypeError('init must be an object')
   const dispatcher = init.dispatcher ?? getGlobalAgent()
   if (typeof (dispatcher as DispatcherLike | null)?.dispatch !== 'function') {
     throw new InvalidArgumentError('invalid dispatcher: it must have a dispatch method')
@@ -30,8 +31,7 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
     request = createFetchRequest(input, init)
   } catch (error) {
     // What the arguments themselves throw, as getters may, is theirs.
-    const isFailure = error instanceof NetworkError || (error as Partial<NodeJS.ErrnoException> | null)?.syscall
-    throw isFailure ? fetchFailed(error) : error
+    throw (error as Partial<NodeJS.ErrnoException> | null)?.syscall !== undefined ? fetchFailed(error) : error
   }
   if (request.signal?.aborted === true) {
     if (request.body.kind === 'stream') new Upload(request.body.source, () => {}).stop(request.signal.reason)
@@ -39,12 +39,12 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   }
   const streams = readStreams(init.streams) ?? (dispatcher instanceof Agent ? dispatcher[kStreams] : null)
   const Implementation = (streams?.ReadableStream ?? globalThis.ReadableStream) as ReadableStreamConstructor
-  if (isLocal(request.url)) {
-    try {
-      return fetchLocally(request, Implementation)
-    } catch (error) {
-      throw fetchFailed(error)
-    }
+  try {
+    assertSendable(request.url)
+    if (request.isCachedOnly) throw new NetworkError('only-if-cached: there is no cache')
+    if (isLocal(request.url)) return fetchLocally(request, Implementation)
+  } catch (error) {
+    throw fetchFailed(error)
   }
   if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)
   return fetchThroughDispatcher(dispatcher, request, Implementation)

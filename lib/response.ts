@@ -5,7 +5,7 @@
 import type { ReadableStream } from 'node:stream/web'
 import { inspect } from 'node:util'
 import type { BodySource } from './body-source.ts'
-import { headerValue, toHeaders } from './header-list.ts'
+import { toHeaders } from './header-list.ts'
 
 /** As undici's: `cors` after a redirect to another origin. */
 export type ResponseType = 'basic' | 'cors'
@@ -38,6 +38,9 @@ const decoder = new TextDecoder()
 export function createResponse(parts: ResponseParts): SluiceResponse {
   return new (Class ??= defineResponse())(parts)
 }
+
+/** A MIME type that is its own serialization. */
+const PLAIN_TYPE = /^[a-z]+\/[a-z]+$/
 
 const kParts = Symbol('sluice.parts')
 const kHeaders = Symbol('sluice.headers')
@@ -114,7 +117,8 @@ function defineResponse(): ResponseClass {
     }
 
     async blob(): Promise<Blob> {
-      return new Blob([await this.arrayBuffer()], { type: this.contentType() })
+      const buffer = await this.arrayBuffer()
+      return new Blob([buffer], { type: await this.mimeType() })
     }
 
     async formData(): Promise<FormData> {
@@ -134,7 +138,15 @@ function defineResponse(): ResponseClass {
     }
 
     private contentType(): string {
-      return headerValue(this[kParts].headerText, 'content-type') ?? ''
+      return this.headers.get('content-type') ?? ''
+    }
+
+    /** Fetch, "extract a MIME type": an empty response of the platform's says what it makes of the header. */
+    private async mimeType(): Promise<string> {
+      const type = this.contentType()
+      if (type === '' || PLAIN_TYPE.test(type)) return type
+      const headers = { 'content-type': type }
+      return (await new globalThis.Response('', { headers }).blob()).type
     }
   }
   return Response as unknown as ResponseClass

@@ -56,7 +56,10 @@ export class Context implements AsyncDisposable {
     const agent = new Agent()
     this.cleanups.push(() => agent.destroy())
     const own = { dispatcher: agent, ...(name === 'sluice, polyfill' && { streams: this.streams }) }
-    return (input, init) => sluiceFetch(input, { ...init, ...own } as FetchInit)
+    // What is no init stays none, and what it inherits or computes stays so.
+    const withOwn = (init: object): FetchInit => Object.assign(Object.create(init) as object, own)
+    return (input, init) =>
+      sluiceFetch(input, init === undefined || Object(init) === init ? withOwn(init ?? {}) : (init as FetchInit))
   }
 
   /** The origin of a server. */
