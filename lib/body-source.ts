@@ -129,12 +129,20 @@ function bytesStream(bytes: Bytes, Implementation: ReadableStreamConstructor): R
 async function readStream(stream: ReadableStream): Promise<Bytes> {
   const reader = stream.getReader()
   const chunks: Uint8Array[] = []
+  let length = 0
   for (;;) {
     const { done, value } = (await reader.read()) as { done: boolean; value: unknown }
     if (done) break
     if (!(value instanceof Uint8Array)) throw new TypeError('Received non-Uint8Array chunk')
     chunks.push(value)
+    length += value.byteLength
   }
-  const joined = Buffer.concat(chunks)
-  return new Uint8Array(joined.buffer, joined.byteOffset, joined.byteLength) as Bytes
+  // In memory of its own: a Buffer may share its.
+  const joined = new Uint8Array(length)
+  let at = 0
+  for (const chunk of chunks) {
+    joined.set(chunk, at)
+    at += chunk.byteLength
+  }
+  return joined
 }

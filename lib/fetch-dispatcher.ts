@@ -16,6 +16,7 @@ import type { Hops } from './fetch-redirect.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import type { BodySource as RequestSource } from './request-body.ts'
+import { markDisturbed } from './relay-stream.ts'
 import { createResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
 import type {
@@ -276,6 +277,7 @@ class FetchHandler implements DispatchHandler {
         abandoned.register(controller, request, this)
       },
       pull: () => {
+        markDisturbed(stream)
         if (this.isOver) return
         const answered = new Promise<void>((resolve) => {
           this.pulled = resolve
@@ -285,11 +287,13 @@ class FetchHandler implements DispatchHandler {
         return answered
       },
       cancel: (reason) => {
+        markDisturbed(stream)
         this.stream = null
         this.controller?.abort(reason instanceof Error ? reason : undefined)
       },
     }
-    return new this.Implementation(source, { highWaterMark: 0 }) as ReadableStream
+    const stream = new this.Implementation(source, { highWaterMark: 0 }) as ReadableStream
+    return stream
   }
 
   private answerPull(): void {

@@ -2,6 +2,7 @@
 import type { RequestListener, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { Agent as UndiciAgent } from 'undici'
 import * as polyfill from 'web-streams-polyfill'
 import { Agent, fetch as sluiceFetch } from '../../lib/index.ts'
 import type { FetchInit } from '../../lib/index.ts'
@@ -16,7 +17,8 @@ export interface Streams {
   TransformStream: typeof TransformStream
 }
 
-export type Name = 'built-in' | 'sluice' | 'sluice, wire' | 'sluice, polyfill'
+/** `undici`: over a dispatcher of undici's. */
+export type Name = 'built-in' | 'sluice' | 'sluice, reqwest' | 'sluice, undici' | 'sluice, polyfill'
 
 /** A response whose body is written as the case says. */
 export interface OpenBody {
@@ -53,7 +55,10 @@ export class Context implements AsyncDisposable {
   private open(name: Name): Fetch {
     if (name === 'built-in') return globalThis.fetch as unknown as Fetch
     if (name === 'sluice') return sluiceFetch as unknown as Fetch
-    const agent = new Agent()
+    const agent =
+      name === 'sluice, undici'
+        ? new UndiciAgent()
+        : new Agent({ transport: name === 'sluice, reqwest' ? 'reqwest' : 'wire' })
     this.cleanups.push(() => agent.destroy())
     const own = { dispatcher: agent, ...(name === 'sluice, polyfill' && { streams: this.streams }) }
     // What is no init stays none, and what it inherits or computes stays so.

@@ -11,7 +11,7 @@ export interface Exclusion {
   reason: string
 }
 
-const SLUICE: readonly Name[] = ['sluice', 'sluice, wire']
+const SLUICE: readonly Name[] = ['sluice', 'sluice, reqwest', 'sluice, undici']
 
 export const EXCLUSIONS: readonly Exclusion[] = [
   {
@@ -57,7 +57,7 @@ export const EXCLUSIONS: readonly Exclusion[] = [
   },
   {
     title: 'fetch/content-length/parsing.window.js: a length that is repeated and the same is one',
-    on: ['built-in'],
+    on: ['built-in', 'sluice, undici'],
     reason: "undici's parser refuses a second length",
   },
   {

@@ -1,7 +1,8 @@
 /**
  * Cases of our own after web-platform-tests, each named by the file it follows. Each runs on the built-in fetch, so that
- * it is known to be right, and on sluice over both engines; those of streams also with web-streams-polyfill. What a
- * contestant does not do stands in `exclusions.ts` and must go on failing, or the line is to be removed.
+ * it is known to be right, and on sluice over both engines and over a dispatcher of undici's; those of streams also with
+ * web-streams-polyfill. What a contestant does not do stands in `exclusions.ts` and must go on failing, or the line is to
+ * be removed.
  */
 import { afterAll, describe, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
@@ -28,7 +29,7 @@ const DEADLINE_MS = 8000
 const counts = new Map<Name, { held: number; excluded: number }>()
 
 function namesOf({ isOfStreams }: Case): Name[] {
-  const names: Name[] = ['built-in', 'sluice', 'sluice, wire']
+  const names: Name[] = ['built-in', 'sluice', 'sluice, reqwest', 'sluice, undici']
   return isOfStreams ? [...names, 'sluice, polyfill'] : names
 }
 
