@@ -9,6 +9,12 @@ import type { CoreErrorInfo } from '../native/binding.ts'
 /** Chunks read in one turn of the event loop at most. */
 const BURST = 256
 
+/** A chunk below this is copied to cross with its neighbours: a crossing costs more than copying so much once more. */
+const SMALL = 16 * 1024
+
+/** Bytes that cross together at most. */
+const BATCH = 64 * 1024
+
 // Taken when the module loads: test suites install clocks of their own.
 const { setImmediate: startImmediate } = globalThis
 
@@ -51,6 +57,12 @@ export class Upload {
   private id = 0
   private isStopped = false
   private wake: (() => void) | null = null
+  /** Small chunks of this turn. Copies: a source may write into the same buffer again. */
+  private batch: Uint8Array | null = null
+  private batched = 0
+  private isFlushQueued = false
+  /** What the runtime had room for when it last took something: bytes. */
+  private room = 0
   /** Chunks since the event loop had its turn. */
   private burst = 0
   /** The source's error before it was read: a request may wait long for its connection. */
@@ -135,7 +147,10 @@ export class Upload {
       if (this.isStopped) return
     }
     if (this.left !== null && this.left > 0) throw new UploadLengthError()
+    this.flush()
+    if (this.isStopped) return
     this.isStopped = true
+    this.batch = null
     binding.uploadEnd(this.id)
     this.observer?.requestSent()
   }
@@ -144,10 +159,41 @@ export class Upload {
     const chunk = toBytes(value)
     if (chunk.byteLength === 0) return undefined
     if (this.left !== null && (this.left -= chunk.byteLength) < 0) throw new UploadLengthError()
-    const credit = binding.uploadWrite(this.id, chunk)
+    this.take(chunk)
     this.observer?.bodySent(value)
     // What it did to the request may have stopped the upload.
-    return credit > 0 || this.isStopped ? undefined : this.credit()
+    return this.room > 0 || this.isStopped ? undefined : this.credit()
+  }
+
+  /** What is small waits for the end of the turn, as far as the runtime has room for it. */
+  private take(chunk: Uint8Array): void {
+    const { byteLength } = chunk
+    if (byteLength >= SMALL || this.batched + byteLength >= this.room) {
+      this.flush()
+      this.cross(chunk)
+      return
+    }
+    if (this.batched + byteLength > BATCH) this.flush()
+    this.batch ??= new Uint8Array(BATCH)
+    this.batch.set(chunk, this.batched)
+    this.batched += byteLength
+    if (this.isFlushQueued) return
+    this.isFlushQueued = true
+    startImmediate(() => {
+      this.isFlushQueued = false
+      if (!this.isStopped) this.flush()
+    })
+  }
+
+  private flush(): void {
+    const { batch, batched } = this
+    if (batch === null || batched === 0) return
+    this.batched = 0
+    this.cross(batch.subarray(0, batched))
+  }
+
+  private cross(chunk: Uint8Array): void {
+    this.room = binding.uploadWrite(this.id, chunk)
   }
 
   /** A source that answers in microtasks, with chunks that need no credit, would keep every event from coming. */
