@@ -33,7 +33,7 @@ export function readFetchHeaders(init: unknown): string[] {
       if (entry.length !== 2) throw new TypeError('headers: each entry must be a pair of a name and a value')
       addHeader(flat, entry[0], entry[1])
     }
-    return flat
+    return combine(flat)
   }
   for (const name of Reflect.ownKeys(init)) {
     if (typeof name === 'symbol') throw new TypeError('headers: a name must not be a symbol')
@@ -43,7 +43,7 @@ export function readFetchHeaders(init: unknown): string[] {
   return combine(flat)
 }
 
-/** A record's names that differ in case alone are one header (Fetch, "append"). */
+/** Equal names, which may differ in case, are one header line. */
 function combine(flat: string[]): string[] {
   const seen = new Set<string>()
   for (let index = 0; index < flat.length; index += 2) seen.add(flat[index]!)
@@ -52,7 +52,9 @@ function combine(flat: string[]): string[] {
   for (let index = 0; index < flat.length; index += 2) {
     const name = flat[index]!
     const before = combined.get(name)
-    combined.set(name, before === undefined ? flat[index + 1]! : `${before}, ${flat[index + 1]!}`)
+    // Cookies have a separator of their own (RFC 6265 §4.2.1).
+    const separator = name === 'cookie' ? '; ' : ', '
+    combined.set(name, before === undefined ? flat[index + 1]! : before + separator + flat[index + 1]!)
   }
   return [...combined].flat()
 }
