@@ -3,9 +3,10 @@
  * bytes are read by the runtime and never enter JavaScript.
  */
 import type { Buffer } from 'node:buffer'
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openAsBlob, openSync, readSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
+import { basename } from 'node:path'
 import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
 import type { ReadableStreamConstructor } from './body-stream.ts'
 import { absolutePath, refuseUnknownOptions } from './file-options.ts'
@@ -25,6 +26,28 @@ export interface FileRange {
   readonly start: number
   /** Bytes. */
   readonly length: number
+}
+
+/** What a form is told of a file. */
+export interface FilePartOptions {
+  /** The file name; the path's last part by default. */
+  name?: string | undefined
+  /** The MIME type; none by default, which a form sends as `application/octet-stream`. */
+  type?: string | undefined
+}
+
+/** A file as a part of a form. */
+export interface FilePart {
+  /**
+   * A platform `File` of the same bytes, whose length is known and which is read from the disk when its turn comes. The
+   * stream is locked by this. A file that changes after it cannot be read: `NotReadableError`.
+   *
+   * @throws TypeError for a stream that was used and for options that are not valid, and for what is no regular file;
+   * Node's own error if the file cannot be opened
+   * @example
+   * form.append('video', await fromFile('video.mp4', { start: 1000 }).file({ type: 'video/mp4' }))
+   */
+  file(options?: FilePartOptions): Promise<File>
 }
 
 /** Bytes of one read. */
@@ -112,7 +135,7 @@ const sources = new WeakMap<object, FileSource>()
 export function fromFile<Stream extends object = ReadableStream<Uint8Array>>(
   path: string | Buffer | URL,
   options: FromFileOptions<Stream> = {},
-): Stream {
+): Stream & FilePart {
   refuseUnknownOptions(options, ['start', 'end', 'streams'])
   const { start = 0, end = Infinity, streams } = options
   assertPosition('start', start)
@@ -121,7 +144,28 @@ export function fromFile<Stream extends object = ReadableStream<Uint8Array>>(
   const source = new FileSource(absolutePath(path), start, end)
   const stream = new (constructorOf<Stream>(streams))(source, { highWaterMark: 0 })
   sources.set(stream, source)
-  return stream
+  const file: FilePart['file'] = (told = {}) => toFilePart(stream, source, told)
+  return Object.defineProperty(stream, 'file', { value: file }) as Stream & FilePart
+}
+
+async function toFilePart(stream: object, source: FileSource, options: FilePartOptions): Promise<File> {
+  refuseUnknownOptions(options, ['name', 'type'])
+  const { path, first, last } = source
+  const { name = basename(path.toString()), type = '' } = options
+  if (typeof name !== 'string') throw new TypeError("option 'name' must be a string")
+  if (typeof type !== 'string') throw new TypeError("option 'type' must be a string")
+  if (!isUnreadFile(stream)) throw new TypeError('the stream of the file was read or is locked')
+  lockFile(stream)
+  // Says what is wrong with the path, which `openAsBlob` does not.
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  try {
+    if (!(await handle.stat()).isFile())
+      throw new TypeError(`${path.toString()} is no regular file: its length is not known`)
+  } finally {
+    await handle.close()
+  }
+  const whole = await openAsBlob(path)
+  return new File([whole.slice(first, last === Infinity ? whole.size : last + 1)], name, { type })
 }
 
 function assertPosition(name: string, value: unknown): void {

@@ -15,7 +15,7 @@ import {
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { request } from 'undici'
@@ -273,4 +273,91 @@ test('what is no position, no path or no option is an error that names it', () =
   expect(() => fromFile(path, { stop: 1 } as never)).toThrow(/unknown option 'stop'/)
   expect(() => fromFile(5 as never)).toThrow(TypeError)
   expect(() => fromFile(path, { streams: {} as never })).toThrow(/'streams'/)
+})
+
+describe('a file as a part of a form', () => {
+  async function post(form: FormData): Promise<Received> {
+    const response = await fetch(server.origin, { method: 'POST', body: form, dispatcher: agent })
+    return (await response.json()) as Received
+  }
+
+  test('is sent whole, with the length known before', async () => {
+    const form = new FormData()
+    form.append('note', 'text')
+    form.append('file', await fromFile(path).file({ type: 'a/b' }))
+    const received = await post(form)
+    expect(received.headers['transfer-encoding']).toBeUndefined()
+    expect(received.headers['content-length']).toBe(`${received.length}`)
+    expect(received.length).toBeGreaterThan(SIZE)
+  })
+
+  test('has the name of its path and no type, or those that are given', async () => {
+    const file = await fromFile(path).file()
+    expect([file instanceof File, file.name, file.type, file.size]).toEqual([true, basename(path), '', SIZE])
+    const named = await fromFile(path).file({ name: 'n', type: 'a/b' })
+    expect([named.name, named.type]).toEqual(['n', 'a/b'])
+  })
+
+  test('is the part that start and end say, also under another name in the form', async () => {
+    const form = new FormData()
+    form.append('file', await fromFile(path, { start: 3, end: 9 }).file(), 'other')
+    const file = form.get('file') as File
+    expect([file.name, Buffer.from(await file.bytes())]).toEqual(['other', content.subarray(3, 10)])
+    expect((await fromFile(path, { start: SIZE + 5 }).file()).size).toBe(0)
+  })
+
+  test('is read only as far as the server takes it', async () => {
+    const big = join(folder, 'big')
+    closeSync(openSync(big, 'w'))
+    truncateSync(big, 256 * MiB)
+    const form = new FormData()
+    form.append('file', await fromFile(big).file())
+    let taken = 0
+    const stalled = await startTcpServer((socket) => {
+      socket.once('data', (chunk) => {
+        taken = chunk.length
+        socket.pause()
+      })
+    })
+    const controller = new AbortController()
+    const before = process.memoryUsage().rss
+    const { signal } = controller
+    const sent = fetch(stalled.origin, { method: 'POST', body: form, dispatcher: agent, signal })
+    sent.catch(() => {})
+    await untilStopped(() => agent.stats.bufferedBytes)
+    expect(taken).toBeGreaterThan(0)
+    expect(process.memoryUsage().rss - before).toBeLessThan(64 * MiB)
+    controller.abort('enough')
+    expect(await rejection(sent)).toBe('enough')
+    await stalled.close()
+  })
+
+  test('that has changed since fails the request', async () => {
+    const changing = join(folder, 'changing')
+    writeFileSync(changing, 'before')
+    const form = new FormData()
+    form.append('file', await fromFile(changing).file())
+    writeFileSync(changing, 'after, and longer')
+    const failure = (await rejection(post(form))) as Error
+    expect([failure.message, (failure.cause as Error).name]).toEqual(['fetch failed', 'NotReadableError'])
+  })
+
+  test('locks the stream, and is refused where that was used', async () => {
+    const stream = fromFile(path)
+    await stream.file()
+    expect(stream.locked).toBe(true)
+    await expect(stream.file()).rejects.toBeInstanceOf(TypeError)
+  })
+
+  test('that is missing, a folder or a device is an error of its own', async () => {
+    await expect(fromFile(join(folder, 'none')).file()).rejects.toMatchObject({ code: 'ENOENT', syscall: 'open' })
+    await expect(fromFile(folder).file()).rejects.toThrow('no regular file')
+    await expect(fromFile('/dev/null').file()).rejects.toThrow('no regular file')
+  })
+
+  test('knows no other option', async () => {
+    await expect(fromFile(path).file({ nme: 'x' } as never)).rejects.toThrow("unknown option 'nme'")
+    await expect(fromFile(path).file({ name: 5 } as never)).rejects.toThrow("option 'name'")
+    await expect(fromFile(path).file({ type: 5 } as never)).rejects.toThrow("option 'type'")
+  })
 })
