@@ -13,6 +13,8 @@ import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody, RecognisedBody } from './request-body.ts'
 import { isHeaderValue, isToken, readHeaders } from './request-headers.ts'
 import type { RequestHeaders } from './request-headers.ts'
+import { readTrailers } from './trailers.ts'
+import type { TrailersReader } from './trailers.ts'
 import type { AnyDispatchHandler, DispatchHandler, DispatchOptions, LegacyDispatchHandler } from './types.ts'
 
 export type { BodySource, DispatchBody } from './request-body.ts'
@@ -48,6 +50,8 @@ export interface DispatchRequest {
   servername: string | null
   /** `false` forces HTTP/1.1; `null` is the agent's own. */
   allowH2: boolean | null
+  /** Gives the trailers once the body has ended. */
+  trailers: TrailersReader | null
 }
 
 /** `opts` before it was checked: a record of anything. */
@@ -244,8 +248,10 @@ function ownLength(body: DispatchBody): number | null {
   }
 }
 
-function openAndType(recognised: RecognisedBody, headers: RequestHeaders): DispatchBody {
+function openAndType(recognised: RecognisedBody, headers: RequestHeaders, hasTrailers: boolean): DispatchBody {
   if (recognised.kind === 'none' || recognised.kind === 'bytes') return recognised
+  // A length that a stream happens to have already would leave its trailers no place.
+  if (hasTrailers && recognised.kind === 'source') return { kind: 'stream', source: recognised.source, length: null }
   const { body, contentType } = openBody(recognised)
   if (contentType !== null && !headers.hasContentType) headers.flat.push('content-type', contentType)
   return body
@@ -279,7 +285,10 @@ export function createDispatchRequest(
   validateHandler(handler, method, upgrade)
   assertTypeOfService(opts.typeOfService)
   const servername = readServername(opts.servername)
-  const body = openAndType(recognised, headers)
+  const { trailers } = opts
+  const body = openAndType(recognised, headers, trailers !== undefined && trailers !== null)
+  const contentLength = decideLength(method, ownLength(body), headers.contentLength, strictContentLength)
+  const isChunked = body.kind === 'stream' && contentLength === null
 
   return {
     origin,
@@ -289,7 +298,7 @@ export function createDispatchRequest(
     host: headers.host,
     reset: headers.close ? true : reset,
     body,
-    contentLength: decideLength(method, ownLength(body), headers.contentLength, strictContentLength),
+    contentLength,
     headersTimeout,
     bodyTimeout,
     upgrade: upgrade || null,
@@ -301,6 +310,7 @@ export function createDispatchRequest(
     blocking: blocking === undefined || blocking === null ? method !== 'HEAD' : Boolean(blocking),
     servername,
     allowH2: typeof allowH2 === 'boolean' ? allowH2 : null,
+    trailers: readTrailers(trailers, headers.flat, isChunked),
   }
 }
 

@@ -12,6 +12,7 @@ import type { DispatchBody } from './request-body.ts'
 import { Integrity } from './integrity.ts'
 import { wasDisturbed } from './relay-stream.ts'
 import { isToken, readHeaders } from './request-headers.ts'
+import type { TrailersInit, TrailersReader } from './trailers.ts'
 import type { DispatcherLike, RequestBody, StreamsImplementation } from './types.ts'
 
 export type RequestRedirect = 'error' | 'follow' | 'manual'
@@ -51,6 +52,8 @@ export interface FetchInit {
   maxDecodedSize?: number | undefined
   /** Bytes after decoding for each byte on the wire; 0 is no limit. */
   maxCompressionRatio?: number | undefined
+  /** Sent behind a body without a length, over an `Agent` itself; see `DispatchOptions.trailers`. */
+  trailers?: TrailersInit | null | undefined
   /** The streams implementation of the response body. */
   streams?: Partial<StreamsImplementation> | undefined
 }
@@ -66,6 +69,7 @@ export interface FetchRequest {
   text: string | null
   contentLength: number | null
   signal: AbortSignal | null
+  trailers?: TrailersReader | null
   redirect: RequestRedirect
   /** Nothing is to be sent, and there is no cache to ask. */
   isCachedOnly: boolean

@@ -4,6 +4,7 @@ import { Upload } from '../streams/upload.ts'
 import { Agent, kStreams } from './agent.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
+import { hasHeader } from './fetch-headers.ts'
 import { fetchFailed } from './fetch-error.ts'
 import { assertSendable, createFetchRequest, NetworkError } from './fetch-request.ts'
 import type { FetchInit } from './fetch-request.ts'
@@ -11,6 +12,7 @@ import { getGlobalAgent } from './global-agent.ts'
 import { fetchLocally, isLocal } from './local-fetch.ts'
 import { NativeFetch } from './native-fetch.ts'
 import type { SluiceResponse } from './response.ts'
+import { readTrailers } from './trailers.ts'
 import type { DispatcherLike, StreamsImplementation } from './types.ts'
 
 /**
@@ -45,6 +47,12 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
     if (isLocal(request.url)) return fetchLocally(request, Implementation)
   } catch (error) {
     throw fetchFailed(error)
+  }
+  const { body, headers } = request
+  const isChunked = body.kind === 'stream' && request.contentLength === null && !hasHeader(headers, 'content-length')
+  request.trailers = readTrailers(init.trailers, headers, isChunked)
+  if (request.trailers !== null && !isOwn(dispatcher)) {
+    throw new InvalidArgumentError('trailers is not supported over this dispatcher')
   }
   if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)
   return fetchThroughDispatcher(dispatcher, request, Implementation)

@@ -47,7 +47,13 @@ export class NativeFetch implements Receiver, Submission {
     this.Implementation = Implementation
     this.upload =
       request.body.kind === 'stream'
-        ? new Upload(request.body.source, (error) => this.failUpload(error), request.contentLength)
+        ? new Upload(
+            request.body.source,
+            (error) => this.failUpload(error),
+            request.contentLength,
+            null,
+            request.trailers,
+          )
         : null
     this.isFollower =
       request.redirect === 'follow' && request.body.kind === 'stream' && request.body.reopen !== undefined

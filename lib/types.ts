@@ -3,6 +3,7 @@
  * proves it), without importing undici, which is an optional peer. Parameters are declared on methods, not on function
  * properties: only methods compare bivariantly, and the two undici versions differ in optionality and in unions.
  */
+import type { TrailersInit } from './trailers.ts'
 import type { EventEmitter } from 'node:events'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { ReadableStream, UnderlyingByteSource, UnderlyingSink } from 'node:stream/web'
@@ -87,6 +88,8 @@ export interface DispatchOptions {
   servername?: string | null | undefined
   /** `false` forces HTTP/1.1. */
   allowH2?: boolean | null | undefined
+  /** Of sluice: sent behind a body without a length; announced in `trailer`, which later ones need be given in. */
+  trailers?: TrailersInit | null | undefined
 }
 
 /** What a handler may do with its request (undici-contract.md §3). */

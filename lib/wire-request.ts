@@ -19,7 +19,7 @@ export function toWireRequest(request: DispatchRequest, isKeepAlive: boolean): W
     host: host ?? '',
     headers: request.headers,
     body: body.kind === 'bytes' ? body.bytes : null,
-    upload: body.kind === 'stream' ? { length: request.contentLength } : null,
+    upload: body.kind === 'stream' ? { length: request.contentLength, trailers: request.trailers } : null,
     file: body.kind === 'file' ? body.range : null,
     connectTimeout: null,
     headersTimeout: request.headersTimeout,

@@ -214,7 +214,8 @@ export interface NativeBinding {
   bodyPipeStop(id: number): void
   /** Appends one chunk of a streamed upload; returns the bytes of credit left (≤ 0: wait for `uploadReady`). */
   uploadWrite(id: number, chunk: Uint8Array): number
-  uploadEnd(id: number): void
+  /** `trailers` of a body without a length: names and values separated by NUL, latin1; empty for none. */
+  uploadEnd(id: number, trailers: string): void
   /** Answers a question, which nobody need wait for any more. */
   questionAnswer(question: number, answer: string): void
   counters(): NativeCounters

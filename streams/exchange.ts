@@ -87,8 +87,8 @@ export interface WireRequest {
   /** Flat names and values, without `host`, `connection` and those that frame the message. */
   headers: string[]
   body: Uint8Array | null
-  /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked. */
-  upload: { length: number | null } | null
+  /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked, which may have trailers. */
+  upload: { length: number | null; trailers?: (() => string | Promise<string>) | null } | null
   /** The body is a file's; it is opened as it crosses. */
   file: FileRange | null
   /** Milliseconds, 0 is off; `null` is the agent's own. */

@@ -84,10 +84,8 @@ export class NativeDispatch<Controller extends NativeController>
     super(handler, controller)
     this.request = request
     this.owner = owner
-    this.upload =
-      source === null
-        ? null
-        : new Upload(source, (error) => this.failUpload(error), request.upload?.length ?? null, this)
+    const { length = null, trailers = null } = request.upload ?? {}
+    this.upload = source === null ? null : new Upload(source, (error) => this.failUpload(error), length, this, trailers)
   }
 
   get receiver(): Receiver {

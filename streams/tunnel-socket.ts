@@ -130,7 +130,7 @@ export class TunnelSocket extends Duplex implements Receiver {
   }
 
   override _final(callback: WriteCallback): void {
-    binding.uploadEnd(this.id)
+    binding.uploadEnd(this.id, '')
     this.isWriteOver = true
     this.release()
     callback()

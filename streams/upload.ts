@@ -53,6 +53,7 @@ export class Upload {
   /** Bytes that were announced and have not been sent; `null` where none were. */
   private left: number | null
   private readonly observer: UploadObserver | null
+  private readonly trailers: (() => string | Promise<string>) | null
   private reader: ChunkReader | null = null
   private id = 0
   private isStopped = false
@@ -71,18 +72,21 @@ export class Upload {
 
   /**
    * `onFailure` is told the source's own error, or {@link UploadLengthError}, once; the request is then the caller's to
-   * end. `length` is what was announced.
+   * end. `length` is what was announced. `trailers` is asked once, when the source has ended, for names and values
+   * separated by NUL; its error fails the upload as the source's does.
    */
   constructor(
     source: UploadSource,
     onFailure: (error: unknown) => void,
     length: number | null = null,
     observer: UploadObserver | null = null,
+    trailers: (() => string | Promise<string>) | null = null,
   ) {
     this.source = source
     this.left = length
     this.onFailure = onFailure
     this.observer = observer
+    this.trailers = trailers
     // An error that is there already is found when the stream is read, as in undici.
     const isFailed = (source as Partial<Readable>).errored
     this.onEarlyError = isNodeStream(source) ? (error) => void (isFailed || (this.failure ??= { error })) : null
@@ -148,10 +152,11 @@ export class Upload {
     }
     if (this.left !== null && this.left > 0) throw new UploadLengthError()
     this.flush()
+    this.batch = null
+    const trailers = this.trailers === null ? '' : await this.trailers()
     if (this.isStopped) return
     this.isStopped = true
-    this.batch = null
-    binding.uploadEnd(this.id)
+    binding.uploadEnd(this.id, trailers)
     this.observer?.requestSent()
   }
 

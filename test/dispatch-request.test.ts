@@ -49,6 +49,7 @@ test('accepts what built-in fetch passes, and ignores keys it does not know', ()
     blocking: true,
     servername: null,
     allowH2: null,
+    trailers: null,
   })
 })
 

@@ -2,8 +2,8 @@
  * The examples of `docs/`, and the world they run in. An example is a block of code marked `js run`; every line it prints
  * is announced by a comment `// prints: …`. Hosts under `.test` are servers of this process:
  *
- * - `http://example.test` and `https://example.test` answer with JSON of what they were sent: `method`, `url`, `headers`
- *   and `bytes`, the length of the body; `/hello` with the text `hello`
+ * - `http://example.test` and `https://example.test` answer with JSON of what they were sent: `method`, `url`, `headers`,
+ *   `bytes`, the length of the body, and `trailers`; `/hello` with the text `hello`
  * - `https://mutual.test` wants a client's certificate, and answers with its name
  * - `http://proxy.test:3128` and `socks5h://proxy.test:1080` are proxies
  *
@@ -87,7 +87,10 @@ function echo(request: IncomingMessage, response: ServerResponse): void {
   const { method, url, headers } = request
   let bytes = 0
   request.on('data', (chunk: Buffer) => (bytes += chunk.length))
-  request.on('end', () => response.end(url === '/hello' ? 'hello' : JSON.stringify({ method, url, headers, bytes })))
+  request.on('end', () => {
+    const { trailers } = request
+    response.end(url === '/hello' ? 'hello' : JSON.stringify({ method, url, headers, bytes, trailers }))
+  })
 }
 
 async function startMutual(): Promise<{ origin: string } & AsyncDisposable> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
-use sluice_core::UploadQueue;
+use sluice_core::{HeaderList, UploadQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
@@ -134,13 +134,22 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
     Ok(cx.number(left as f64))
 }
 
-/// `uploadEnd(id)`
+/// `uploadEnd(id, trailers)`: names and values, each ended by NUL but the last; none if it is empty.
 pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let id = id_argument(&mut cx)?;
+    let text = cx.argument::<JsString>(1)?.value(&mut cx);
+    let text: Vec<u8> = text
+        .chars()
+        .filter_map(|character| u8::try_from(character).ok())
+        .collect();
+    let trailers = match HeaderList::from_text(text).to_map() {
+        Ok(trailers) => trailers,
+        Err(error) => return cx.throw_error(error.to_string()),
+    };
     let environment = Environment::get(&mut cx)?;
     environment.with(id, |request| {
         if let Some(upload) = &request.upload {
-            upload.finish();
+            upload.finish_with(trailers);
         }
         environment.end_upload(&mut cx, request);
     });

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 
@@ -46,6 +47,8 @@ struct QueueState {
     frames: VecDeque<Bytes>,
     credit: ByteCredit,
     end: Option<Result<(), UploadError>>,
+    /// Sent behind the last chunk of a body without a length (RFC 9110 §6.5).
+    trailers: Option<HeaderMap>,
     is_source_waiting: bool,
     is_closed: bool,
     reader: Option<Waker>,
@@ -66,6 +69,7 @@ impl UploadQueue {
                 frames: VecDeque::new(),
                 credit: ByteCredit::new(window),
                 end: None,
+                trailers: None,
                 is_source_waiting: false,
                 is_closed: false,
                 reader: None,
@@ -101,6 +105,20 @@ impl UploadQueue {
 
     pub fn finish(&self) {
         self.end(Ok(()));
+    }
+
+    /// As [`UploadQueue::finish`]. On HTTP/1.1 only fields go out that the `trailer` header has announced.
+    pub fn finish_with(&self, trailers: HeaderMap) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.end = Some(Ok(()));
+            state.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        }
+        wake(&mut state);
+    }
+
+    fn take_trailers(&self) -> Option<HeaderMap> {
+        self.lock().trailers.take()
     }
 
     /// Fails the upload; the connection is dropped.
@@ -140,7 +158,7 @@ impl UploadQueue {
         Poll::Pending
     }
 
-    /// Waits for the first chunk or the end; whether there is anything to send. Cancel safe.
+    /// Waits for the first chunk, trailers or the end; whether there is anything to send. Cancel safe.
     pub async fn has_content(&self) -> bool {
         std::future::poll_fn(|cx| {
             let mut state = self.lock();
@@ -148,7 +166,7 @@ impl UploadQueue {
                 return Poll::Ready(true);
             }
             if state.end.is_some() {
-                return Poll::Ready(false);
+                return Poll::Ready(state.trailers.is_some());
             }
             state.reader = Some(cx.waker().clone());
             Poll::Pending
@@ -163,7 +181,7 @@ impl UploadQueue {
 
     fn is_drained(&self) -> bool {
         let state = self.lock();
-        state.frames.is_empty() && state.end == Some(Ok(()))
+        state.frames.is_empty() && state.end == Some(Ok(())) && state.trailers.is_none()
     }
 
     /// The socket takes no more.
@@ -327,8 +345,12 @@ impl Body for UploadBody {
                 Poll::Ready(Some(Err(UploadError::LengthMismatch)))
             }
             Poll::Ready(None) => {
+                let trailers = match &this.source {
+                    Source::Queue(queue) => queue.take_trailers(),
+                    _ => None,
+                };
                 this.progress.finish();
-                Poll::Ready(None)
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Poll::Pending => {
                 *this.progress.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
@@ -422,6 +444,20 @@ mod tests {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
         progress.finished().await;
         assert!(body.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn trailers_follow_the_last_chunk_and_are_content_by_themselves() {
+        let (mut body, queue, _) = stream(100, None);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", http::HeaderValue::from_static("7"));
+        queue.finish_with(trailers.clone());
+        assert!(queue.has_content().await);
+        assert!(!body.is_end_stream());
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_trailers().unwrap(), trailers);
+        assert!(body.is_end_stream());
+        assert!(body.frame().await.is_none());
     }
 
     #[tokio::test]

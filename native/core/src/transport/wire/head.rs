@@ -61,15 +61,21 @@ pub fn extend_latin1(out: &mut Vec<u8>, text: &str) {
 }
 
 /// What hyper is told so that it frames the body as the head says.
-pub fn framing_headers(framing: Framing) -> HeaderMap {
+pub fn framing_headers(request: &WireRequest) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    match framing {
+    match request.framing {
         Framing::None | Framing::Length(0) => {}
         Framing::Length(length) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         Framing::Chunked => {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            // It writes no trailer that was not announced.
+            if let Some(value) = request.headers.get("trailer")
+                && let Ok(names) = HeaderValue::from_bytes(value)
+            {
+                headers.insert(header::TRAILER, names);
+            }
         }
     }
     headers

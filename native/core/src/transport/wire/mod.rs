@@ -258,7 +258,7 @@ async fn send_http1(
     let mut wire = http::Request::new(body_of(request));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");
-    *wire.headers_mut() = framing_headers(request.framing);
+    *wire.headers_mut() = framing_headers(request);
     let Some(sender) = exchange.sender() else {
         return Err(Unsent::Failed(CoreError::Internal("no sender".into())));
     };
