@@ -214,6 +214,8 @@ pub struct UploadProgress {
     is_stopped: AtomicBool,
     finished: Notify,
     body: Mutex<Option<Waker>>,
+    /// Of a streamed body.
+    queue: Option<Arc<UploadQueue>>,
 }
 
 impl UploadProgress {
@@ -238,6 +240,10 @@ impl UploadProgress {
     /// The response is complete: an upload still under way ends here, and its connection with it.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);
+        // An engine that waits for its socket does not ask the body, which may hold a window until then.
+        if let Some(queue) = &self.queue {
+            queue.close();
+        }
         if let Some(waker) = self.body.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waker.wake();
         }
@@ -262,7 +268,13 @@ enum Source {
 impl UploadBody {
     /// `None` for an empty body, which needs no polling.
     pub fn new(body: RequestBody) -> (Option<Self>, Arc<UploadProgress>) {
-        let progress = Arc::new(UploadProgress::default());
+        let progress = Arc::new(UploadProgress {
+            queue: match &body {
+                RequestBody::Stream { queue, .. } => Some(Arc::clone(queue)),
+                _ => None,
+            },
+            ..UploadProgress::default()
+        });
         let (source, left) = match body {
             RequestBody::Empty => {
                 progress.finish();
@@ -458,6 +470,23 @@ mod tests {
         assert_eq!(frame.into_trailers().unwrap(), trailers);
         assert!(body.is_end_stream());
         assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn stop_gives_back_what_an_engine_in_a_write_does_not_ask_for() {
+        let gauge: Arc<ByteGauge> = Arc::default();
+        let queue = Arc::new(UploadQueue::new(10, Arc::clone(&gauge), Box::new(|| {})));
+        let body = RequestBody::Stream {
+            queue: Arc::clone(&queue),
+            length: None,
+        };
+        let (_body, progress) = UploadBody::new(body);
+        queue.push(Bytes::from_static(b"0123456789"));
+        assert_eq!(gauge.held(), 10);
+        progress.stop();
+        assert_eq!(gauge.held(), 0);
+        assert_eq!(queue.push(Bytes::from_static(b"0")), 0);
+        assert_eq!(gauge.held(), 0);
     }
 
     #[tokio::test]
