@@ -28,7 +28,16 @@ import type {
 } from './types.ts'
 
 /** What `dispatch` has no option for. */
-const OWN_LIMITS = ['windowBytes', 'timeout', 'maxResponseSize', 'maxDecodedSize', 'maxCompressionRatio'] as const
+const OWN_LIMITS = [
+  'windowBytes',
+  'uploadWindowBytes',
+  'connectTimeout',
+  'timeout',
+  'maxHeaderSize',
+  'maxResponseSize',
+  'maxDecodedSize',
+  'maxCompressionRatio',
+] as const
 
 /**
  * Sends `request` through `dispatcher`.

@@ -42,10 +42,15 @@ export interface FetchInit {
   dispatcher?: DispatcherLike | undefined
   /** Bytes the response may hold ahead of its reader. */
   windowBytes?: number | undefined
-  /** Milliseconds; 0 is off. */
+  /** Bytes taken from a streamed body ahead of the socket. */
+  uploadWindowBytes?: number | undefined
+  /** Milliseconds; 0 is off. `connectTimeout` is refused by an agent on `'reqwest'`. */
+  connectTimeout?: number | undefined
   headersTimeout?: number | undefined
   bodyTimeout?: number | undefined
   timeout?: number | undefined
+  /** Bytes of response header names and values, 256 KiB at most. */
+  maxHeaderSize?: number | undefined
   /** Bytes of the response body; -1 is no limit. */
   maxResponseSize?: number | undefined
   /** Bytes of the body after decoding; -1 is no limit. */
@@ -76,9 +81,12 @@ export interface FetchRequest {
   integrity: Integrity | null
   limits: {
     windowBytes: number | null
+    uploadWindowBytes: number | null
+    connectTimeout: number | null
     headersTimeout: number | null
     bodyTimeout: number | null
     timeout: number | null
+    maxHeaderSize: number | null
     maxResponseSize: number | null
     maxDecodedSize: number | null
     maxCompressionRatio: number | null
@@ -97,6 +105,9 @@ const BLOCKED_PORTS = new Set(
     '995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080'
   ).split(' '),
 )
+
+/** The engine reads a head into at most as many bytes. */
+export const MAX_HEADER_SIZE = 256 * 1024
 
 const SCHEMES = new Set(['http:', 'https:', 'data:', 'blob:'])
 
@@ -136,9 +147,12 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
     integrity: Integrity.parse(`${init.integrity === undefined ? (base?.integrity ?? '') : init.integrity}`),
     limits: {
       windowBytes: readNumber(init, 'windowBytes', 1),
+      uploadWindowBytes: readNumber(init, 'uploadWindowBytes', 1),
+      connectTimeout: readNumber(init, 'connectTimeout', 0),
       headersTimeout: readNumber(init, 'headersTimeout', 0),
       bodyTimeout: readNumber(init, 'bodyTimeout', 0),
       timeout: readNumber(init, 'timeout', 0),
+      maxHeaderSize: readNumber(init, 'maxHeaderSize', 1, MAX_HEADER_SIZE),
       maxResponseSize: readNumber(init, 'maxResponseSize', -1),
       maxDecodedSize: readNumber(init, 'maxDecodedSize', -1),
       maxCompressionRatio: readNumber(init, 'maxCompressionRatio', 0),
@@ -197,10 +211,10 @@ function readSignal(signal: unknown): AbortSignal | null {
   return signal as AbortSignal
 }
 
-function readNumber(init: FetchInit, name: keyof FetchRequest['limits'], least: number): number | null {
+function readNumber(init: FetchInit, name: keyof FetchRequest['limits'], least: number, most = Infinity): number | null {
   const value: unknown = init[name]
   if (value === undefined || value === null) return null
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < least) {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < least || value > most) {
     throw new InvalidArgumentError(`invalid ${name}`)
   }
   return value
@@ -283,7 +297,6 @@ export function toWireRequest(request: FetchRequest): WireRequest {
     body: body.kind === 'bytes' ? body.bytes : null,
     upload: body.kind === 'stream' ? { length: request.contentLength ?? contentLength } : null,
     file: body.kind === 'file' ? body.range : null,
-    connectTimeout: null,
     ...request.limits,
   }
 }

@@ -98,6 +98,9 @@ export interface WireRequest {
   timeout: number | null
   /** Bytes; `null` is the agent's own. */
   windowBytes: number | null
+  uploadWindowBytes?: number | null
+  maxHeaderSize?: number | null
+  /** -1 is off. */
   maxResponseSize: number | null
   /** With {@link RequestFlag.decode}: bytes (-1 is off), and decoded bytes for each on the wire (0 is off). */
   maxDecodedSize?: number | null
@@ -113,7 +116,7 @@ export interface Submission {
   receiver: Receiver
 }
 
-const RECORD_WORDS = 15
+const RECORD_WORDS = 18
 const INHERIT = 0xffff_ffff
 const FLAG_BODY_INLINE = 2
 const FLAG_BODY_APART = 4
@@ -313,10 +316,12 @@ export class SubmissionBatch {
     out[at + 7] = limit(request.bodyTimeout)
     out[at + 8] = limit(request.timeout)
     out[at + 9] = limit(request.windowBytes)
-    out[at + 10] = limit(request.maxResponseSize)
+    out[at + 10] = limit(request.maxHeaderSize ?? null)
     out[at + 11] = limit(request.connectTimeout)
     writeLarge(out, at + 12, request.maxDecodedSize ?? null)
     out[at + 14] = limit((request.maxCompressionRatio ?? -1) * 1000)
+    writeLarge(out, at + 15, request.maxResponseSize)
+    out[at + 17] = limit(request.uploadWindowBytes ?? null)
     const start = this.length + RECORD_WORDS * 4
     buffer.latin1Write(text, start)
     if (isInline) buffer.set(body, start + text.length)

@@ -15,7 +15,7 @@ export interface Program extends Disposable {
   isRunning(): boolean
 }
 
-/** Starts `script`, a file of this folder; disposing of it kills it. */
+/** Starts `script`, a file of this folder or a URL; disposing of it kills it. */
 export function run(script: string, args: string[]): Program {
   const path = fileURLToPath(new URL(script, import.meta.url))
   const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -25,7 +25,7 @@ use crate::request_handle::{RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
 /// Words of a record before its text.
-const WORDS: usize = 15;
+const WORDS: usize = 18;
 const WORD_BYTES: usize = 4;
 /// "The agent's own", in a word that holds a limit.
 const INHERIT: u32 = u32::MAX;
@@ -143,12 +143,9 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
     options.headers_timeout = limit(word(record, 6), config.headers_timeout);
     options.body_timeout = limit(word(record, 7), config.body_timeout);
     options.timeout = limit(word(record, 8), config.timeout);
-    options.max_header_size = config.max_header_size;
+    options.max_header_size = size(word(record, 10), config.max_header_size);
     options.fetch = (flags & FLAG_DECODE != 0).then(|| fetch_options(record, flags, config));
-    options.max_response_size = match word(record, 10) {
-        INHERIT => config.max_response_size,
-        size => Some(u64::from(size)),
-    };
+    options.max_response_size = large(record, 15, config.max_response_size);
     Ok(options)
 }
 
@@ -160,10 +157,7 @@ fn fetch_options(record: &[u8], flags: u32, config: &AgentConfig) -> FetchOption
             _ => RedirectPolicy::Error,
         },
         decodes: true,
-        max_decoded_size: match (word(record, 12), word(record, 13)) {
-            (INHERIT, INHERIT) => config.max_decoded_size,
-            (low, high) => Some(u64::from(low) | u64::from(high) << 32),
-        },
+        max_decoded_size: large(record, 12, config.max_decoded_size),
         max_compression_ratio: match word(record, 14) {
             INHERIT => config.max_compression_ratio,
             0 => None,
@@ -194,6 +188,21 @@ fn limit(milliseconds: u32, inherited: Option<Duration>) -> Option<Duration> {
         INHERIT => inherited,
         0 => None,
         milliseconds => Some(Duration::from_millis(milliseconds.into())),
+    }
+}
+
+fn size(bytes: u32, inherited: usize) -> usize {
+    match bytes {
+        INHERIT => inherited,
+        bytes => bytes as usize,
+    }
+}
+
+/// A limit of two words.
+fn large(record: &[u8], index: usize, inherited: Option<u64>) -> Option<u64> {
+    match (word(record, index), word(record, index + 1)) {
+        (INHERIT, INHERIT) => inherited,
+        _ => Some(wide(record, index)),
     }
 }
 
@@ -248,10 +257,8 @@ fn prepare(
 ) -> (Submission, RequestHandleInstance) {
     let (id, flags) = (word(&record, 1), word(&record, 2));
     let controller = RequestController::new();
-    let window = match word(&record, 9) {
-        INHERIT => agent.config().window,
-        bytes => bytes as usize,
-    };
+    let window = size(word(&record, 9), agent.config().window);
+    let upload_window = size(word(&record, 17), agent.config().upload_window);
     let exchange = Arc::new(Exchange {
         id,
         completions: Arc::clone(&environment.completions),
@@ -266,7 +273,7 @@ fn prepare(
     let upload_queue = || {
         let completions = Arc::clone(&environment.completions);
         Arc::new(UploadQueue::new(
-            agent.config().upload_window,
+            upload_window,
             Arc::clone(agent.gauge()),
             Box::new(move || completions.upload_ready(id)),
         ))
