@@ -66,6 +66,8 @@ const kState = Symbol('sluice.state')
 export const kSubmit = Symbol('sluice.submit')
 /** The streams implementation the agent's response bodies are made of. */
 export const kStreams = Symbol('sluice.streams')
+/** The engine of an agent. */
+export const kTransport = Symbol('sluice.transport')
 
 /** What `agent.stats` says: undici's figures by origin, and two of the whole agent, which are not enumerable. */
 export type AgentStats = Record<string, OriginStats> & {
@@ -199,6 +201,10 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
   /** What undici's `EventSource` takes from its dispatcher. */
   get eventSourceOptions(): { maxEventSize: number } {
     return { ...this[kSettings].eventSource }
+  }
+
+  get [kTransport](): AgentSettings['native']['transport'] {
+    return this[kSettings].native.transport
   }
 
   get [kStreams](): AgentSettings['streams'] {

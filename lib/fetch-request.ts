@@ -211,7 +211,12 @@ function readSignal(signal: unknown): AbortSignal | null {
   return signal as AbortSignal
 }
 
-function readNumber(init: FetchInit, name: keyof FetchRequest['limits'], least: number, most = Infinity): number | null {
+function readNumber(
+  init: FetchInit,
+  name: keyof FetchRequest['limits'],
+  least: number,
+  most = Infinity,
+): number | null {
   const value: unknown = init[name]
   if (value === undefined || value === null) return null
   if (typeof value !== 'number' || !Number.isFinite(value) || value < least || value > most) {

@@ -1,7 +1,7 @@
 /** WHATWG `fetch` over an agent (Fetch §5.6). */
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { Upload } from '../streams/upload.ts'
-import { Agent, kStreams } from './agent.ts'
+import { Agent, kStreams, kTransport } from './agent.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
 import { hasHeader } from './fetch-headers.ts'
@@ -53,6 +53,9 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   request.trailers = readTrailers(init.trailers, headers, isChunked)
   if (request.trailers !== null && !isOwn(dispatcher)) {
     throw new InvalidArgumentError('trailers is not supported over this dispatcher')
+  }
+  if (isOwn(dispatcher) && request.limits.connectTimeout !== null && dispatcher[kTransport] === 'reqwest') {
+    throw new InvalidArgumentError("connectTimeout of a request needs an agent with transport: 'wire'")
   }
   if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)
   return fetchThroughDispatcher(dispatcher, request, Implementation)
