@@ -70,8 +70,7 @@ async fn serve(submissions: Arc<Submissions>) {
         submissions.arrived.notified().await;
         let batch = std::mem::take(&mut *submissions.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for submission in batch {
-            // A task moves its future several times in its life, and this one is large.
-            tokio::spawn(Box::pin(submission.run()));
+            tokio::spawn(submission.run());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! batch into records; the runtime's thread reads them.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -85,24 +86,20 @@ impl Submission {
     pub async fn run(self) {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let _running = Running;
-        let Self {
-            agent,
-            exchange,
-            record,
-            body,
-            tunnel,
-        } = self;
-        match body.and_then(|body| parse_dispatch_options(&agent, &record, body)) {
-            Ok(mut options) => {
-                options.tunnel = tunnel;
-                let origin = Some(options.origin.clone());
-                let controller = exchange.controller.clone();
-                agent
-                    .execute(options, controller, JsDispatchHandler::new(exchange, origin))
-                    .await;
-            }
+        let exchange = Arc::clone(&self.exchange);
+        match self.execution() {
+            Ok(execution) => execution.await,
             Err(error) => JsDispatchHandler::new(exchange, None).on_response_error(error).await,
         }
+    }
+
+    /// Boxed here: the task, which moves, would hold it twice.
+    fn execution(self) -> Result<Pin<Box<impl Future<Output = ()> + Send>>, CoreError> {
+        let mut options = parse_dispatch_options(&self.agent, &self.record, self.body?)?;
+        options.tunnel = self.tunnel;
+        let controller = self.exchange.controller.clone();
+        let handler = JsDispatchHandler::new(self.exchange, Some(options.origin.clone()));
+        Ok(Box::pin(self.agent.execute(options, controller, handler)))
     }
 }
 

@@ -131,6 +131,7 @@ impl<T: Transport> Agent<T> {
         handler: H,
     ) -> impl Future<Output = ()> + Send + use<T, H> {
         let shared = Arc::clone(&self.shared);
+        let options = Box::new(options);
         async move {
             let running = Running::new(&shared.running);
             execute_request(&shared.transport, options, &controller, &shared.destroyed, handler).await;

@@ -23,6 +23,7 @@ use crate::header_list::HeaderList;
 use crate::pause::PauseState;
 use crate::redirect::{RedirectPolicy, Redirects, is_redirect, unexpected_redirect};
 use crate::request::{DispatchOptions, FetchOptions, RequestBody};
+use crate::response::RedirectedTo;
 use crate::size_limit::SizeLimit;
 use crate::transport::{ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse};
 use crate::tunnel::run_tunnel;
@@ -44,7 +45,7 @@ const EXPECTS_PAYLOAD: [&str; 6] = ["POST", "PUT", "PATCH", "QUERY", "PROPFIND",
 /// Dropping the future drops the connection without a word to the handler.
 pub async fn execute_request<T: Transport, H: DispatchHandler>(
     transport: &T,
-    mut options: DispatchOptions,
+    mut options: Box<DispatchOptions>,
     controller: &RequestController,
     destroyed: &CancellationToken,
     mut handler: H,
@@ -151,9 +152,9 @@ fn empty_framing(method: &Method) -> Framing {
     }
 }
 
-/// What `run` takes of a request.
+/// What `run` takes of a request. The options are boxed: each future on the way would hold room for them twice.
 struct Outgoing<'a> {
-    options: DispatchOptions,
+    options: Box<DispatchOptions>,
     attempt: Attempt,
     redirects: Option<Box<Redirects>>,
     slot: &'a ConnectionSlot,
@@ -230,7 +231,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
     if options.fetch.as_ref().is_some_and(|fetch| fetch.decodes) {
         accept_codings(&mut headers, is_https);
     }
-    let request = WireRequest {
+    let mut request = WireRequest {
         method: options.method.clone(),
         target: std::mem::take(&mut options.target),
         host: options.host.take(),
@@ -247,7 +248,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
         let mut on_informational = |start| handler.on_informational(start);
         tokio::select! {
             biased;
-            response = lease.send(request, &mut on_informational) => response?,
+            response = lease.send(&mut request, &mut on_informational) => response?,
             () = silent_server(&upload.0, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
@@ -292,7 +293,6 @@ async fn run<T: Transport, H: DispatchHandler>(
         slot,
         is_tunnel,
     } = outgoing;
-    let body_timeout = options.body_timeout;
     let (answer, redirected) = loop {
         let mut answer = exchange(transport, &mut options, attempt, slot, handler).await?;
         let Some(redirects) = &mut redirects else {
@@ -308,6 +308,19 @@ async fn run<T: Transport, H: DispatchHandler>(
         options.body = body;
         attempt = Attempt::new(&mut options);
     };
+    deliver(answer, redirected, &options, is_tunnel, controller, handler).await
+}
+
+/// Tells the handler of a response, to its end. Returns what is left when the connection has become a tunnel.
+async fn deliver<B: Body<Data = Bytes, Error = CoreError> + Send + Unpin, H: DispatchHandler>(
+    answer: Answer<B>,
+    redirected: Option<RedirectedTo>,
+    options: &DispatchOptions,
+    is_tunnel: bool,
+    controller: &RequestController,
+    handler: &mut H,
+) -> Result<Option<OnUpgrade>, CoreError> {
+    let body_timeout = options.body_timeout;
     let Answer {
         response,
         is_http2,

@@ -79,7 +79,7 @@ impl TransportLease for EngineLease {
 
     async fn send(
         self,
-        request: WireRequest,
+        request: &mut WireRequest,
         on_informational: &mut (dyn FnMut(ResponseStart) + Send),
     ) -> Result<WireResponse<EngineBody>, CoreError> {
         match self {

@@ -185,10 +185,11 @@ pub trait TransportLease: Send {
     fn info(&self) -> Option<&Arc<ConnectionInfo>>;
 
     /// Sends one request and gives back the head. Dropping the future or the body drops the connection (HTTP/2: resets
-    /// the stream), but for a body whose rest is already buffered whole, whose connection an engine may keep.
+    /// the stream), but for a body whose rest is already buffered whole, whose connection an engine may keep. Takes of
+    /// `request` what it needs.
     fn send(
         self,
-        request: WireRequest,
+        request: &mut WireRequest,
         on_informational: &mut (dyn FnMut(ResponseStart) + Send),
     ) -> impl Future<Output = Result<WireResponse<Self::Body>, CoreError>> + Send;
 }

@@ -166,16 +166,16 @@ impl TransportLease for ReqwestLease {
 
     async fn send(
         self,
-        request: WireRequest,
+        request: &mut WireRequest,
         _: &mut (dyn FnMut(ResponseStart) + Send),
     ) -> Result<WireResponse<ReqwestBody>, CoreError> {
         let url = format!("{}{}", self.origin.as_str(), request.target);
         let url = reqwest::Url::parse(&url)
             .map_err(|error| CoreError::InvalidArgument(format!("invalid url {url}: {error}")))?;
-        let headers = headers(&request)?;
-        let mut wire = reqwest::Request::new(request.method, url);
+        let headers = headers(request)?;
+        let mut wire = reqwest::Request::new(request.method.clone(), url);
         *wire.headers_mut() = headers;
-        *wire.body_mut() = request.body.map(reqwest::Body::wrap);
+        *wire.body_mut() = request.body.take().map(reqwest::Body::wrap);
         match self.client.execute(wire).await {
             Ok(response) => {
                 let mut response = http::Response::<reqwest::Body>::from(response);

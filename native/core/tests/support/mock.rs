@@ -150,8 +150,18 @@ impl TransportLease for MockLease {
         None
     }
 
-    async fn send(self, wire: WireRequest, _: &mut (dyn FnMut(ResponseStart) + Send)) -> Head {
+    async fn send(self, wire: &mut WireRequest, _: &mut (dyn FnMut(ResponseStart) + Send)) -> Head {
         let (head, answer) = oneshot::channel();
+        let wire = WireRequest {
+            method: wire.method.clone(),
+            target: std::mem::take(&mut wire.target),
+            host: wire.host.take(),
+            headers: std::mem::take(&mut wire.headers),
+            body: wire.body.take(),
+            upgrade: wire.upgrade.take(),
+            slot: wire.slot.clone(),
+            ..*wire
+        };
         let _ = self.requests.send(MockRequest { wire, head });
         answer.await.expect("the test answers or holds the request")
     }

@@ -169,7 +169,7 @@ impl TransportLease for WireLease {
 
     async fn send(
         self,
-        mut request: WireRequest,
+        request: &mut WireRequest,
         on_informational: &mut (dyn FnMut(ResponseStart) + Send),
     ) -> Result<WireResponse<WireBody>, CoreError> {
         let Self {
@@ -183,11 +183,11 @@ impl TransportLease for WireLease {
             let sent = match lease.sender.take() {
                 Some(Sender::Http1(sender)) => {
                     let exchange = Exchange::http1(&lease, sender);
-                    send_http1(exchange, &mut request, on_informational).await
+                    send_http1(exchange, request, on_informational).await
                 }
                 Some(Sender::Http2(sender)) => {
                     let exchange = Exchange::http2(&lease);
-                    send_http2(exchange, sender, &mut request).await
+                    send_http2(exchange, sender, request).await
                 }
                 None => Err(Unsent::Failed(CoreError::Internal("a lease was used twice".into()))),
             };
