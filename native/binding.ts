@@ -171,6 +171,8 @@ export interface NativeCounters {
   awaited: number
   /** Requests running on the runtime, all environments. */
   tasks: number
+  /** Times the runtime gave its free memory back to the system, all environments. */
+  givenBack: number
 }
 
 export interface NativeBinding {

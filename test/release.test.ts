@@ -32,6 +32,15 @@ const nothingHeld = (): boolean => {
   return handles === 0 && awaited === 0 && tasks === 0 && agent.stats.bufferedBytes === 0
 }
 
+test('free memory is given back once requests have ceased, and once more when what still ran has ended', async () => {
+  const before = binding.counters().givenBack
+  const { body } = await get()
+  await until(() => binding.counters().givenBack > before)
+  const whileHeld = binding.counters().givenBack
+  await body!.cancel()
+  await until(() => binding.counters().givenBack > whileHeld)
+})
+
 describe('the server sees its socket closed within a second after', () => {
   test('cancel() of an unread body', async () => {
     const { body } = await get()

@@ -13,6 +13,7 @@ use neon::types::{JsInt32Array, JsUint8Array};
 use sluice_core::{Agent, ReadState};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
+use crate::memory;
 use crate::request_handle::RequestHandleInstance;
 use crate::runtime::Runtime;
 use crate::submission;
@@ -283,6 +284,7 @@ pub fn counters(mut cx: FunctionContext) -> JsResult<JsObject> {
         ("roots", f64::from(ROOTS)),
         ("awaited", environment.awaited.get() as f64),
         ("tasks", submission::running() as f64),
+        ("givenBack", memory::given_back() as f64),
     ];
     let object = cx.empty_object();
     for (name, value) in rows {

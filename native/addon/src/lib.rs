@@ -7,6 +7,7 @@ mod completions;
 mod environment;
 mod handler;
 mod marshal;
+mod memory;
 mod pin;
 mod pipe;
 mod questions;
@@ -27,6 +28,7 @@ fn hello(mut cx: FunctionContext) -> JsResult<JsString> {
 #[neon::main]
 fn main(mut cx: ModuleContext) -> NeonResult<()> {
     pin::pin_module();
+    memory::configure();
     cx.export_function("hello", hello)?;
     cx.export_function("environmentOpen", environment::open)?;
     cx.export_function("counters", environment::counters)?;

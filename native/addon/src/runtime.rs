@@ -1,13 +1,16 @@
 //! The process's one tokio runtime, on a thread of its own.
 
 use std::io;
+use std::pin::pin;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 
-use crate::submission::Submission;
+use crate::memory::{QUIET, give_back};
+use crate::submission::{Submission, running};
 
 /// Hands work to the runtime. A `current_thread` runtime costs less per request than a worker pool and makes larger
 /// batches of completions.
@@ -66,11 +69,59 @@ fn start() -> io::Result<Runtime> {
 }
 
 async fn serve(submissions: Arc<Submissions>) {
+    let mut quiet = Quiet::default();
+    let mut tick = pin!(sleep(QUIET));
     loop {
-        submissions.arrived.notified().await;
+        tokio::select! {
+            biased;
+            () = submissions.arrived.notified() => quiet.disturb(),
+            () = tick.as_mut(), if quiet.is_watching() => {
+                quiet.look();
+                tick.as_mut().reset(Instant::now() + QUIET);
+                continue;
+            }
+        }
         let batch = std::mem::take(&mut *submissions.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for submission in batch {
             tokio::spawn(submission.run());
+        }
+    }
+}
+
+/// Finds the moments to give memory back.
+struct Quiet {
+    has_work: bool,
+    /// Requests that ran when memory was given back; `None` if work has come since.
+    given_back: Option<usize>,
+}
+
+impl Default for Quiet {
+    fn default() -> Self {
+        Self {
+            has_work: false,
+            given_back: Some(0),
+        }
+    }
+}
+
+impl Quiet {
+    fn disturb(&mut self) {
+        self.has_work = true;
+        self.given_back = None;
+    }
+
+    /// What runs may still end, and leave memory.
+    fn is_watching(&self) -> bool {
+        self.given_back != Some(0)
+    }
+
+    fn look(&mut self) {
+        if std::mem::take(&mut self.has_work) {
+            return;
+        }
+        let running = running();
+        if self.given_back.replace(running) != Some(running) {
+            give_back();
         }
     }
 }
