@@ -272,6 +272,7 @@ impl Drop for BodyQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credit::RESERVE;
 
     fn queue(window: usize) -> (BodyQueue, Arc<PauseState>, Arc<ByteGauge>) {
         let pause = Arc::new(PauseState::new());
@@ -311,8 +312,8 @@ mod tests {
 
     #[test]
     fn a_spent_budget_leaves_every_queue_one_frame() {
-        // Beside what is kept back for both.
-        let gauge = Arc::new(ByteGauge::new(2 * 64 * 1024 + 10));
+        // Beside what is kept back for both, and for later ones.
+        let gauge = Arc::new(ByteGauge::new((2 * RESERVE + 10) * 4 / 3));
         let queue = || {
             let pause = Arc::new(PauseState::new());
             let queue = BodyQueue::new(1000, Arc::clone(&pause), Arc::clone(&gauge));

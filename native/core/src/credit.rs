@@ -55,7 +55,8 @@ impl ByteCredit {
 ///
 /// Nobody waits for the others here: a body that holds nothing may always take one frame, and one that holds something
 /// goes on when its own reader has taken that. So a spent budget slows every body down and stops none. What the bodies
-/// under way may take in this way is kept back for them, so that the whole stays inside the limit.
+/// under way may take in this way is kept back for them, and a quarter of the limit for those that begin later, so that the
+/// whole stays inside it.
 #[derive(Debug)]
 pub struct ByteGauge {
     held: AtomicUsize,
@@ -65,6 +66,8 @@ pub struct ByteGauge {
 
 /// Bytes kept back for each body that is being read.
 pub const RESERVE: usize = 64 * 1024;
+/// Bytes that are read at once for a body when the budget is spent.
+pub const FRAME: usize = 16 * 1024;
 
 impl Default for ByteGauge {
     fn default() -> Self {
@@ -108,7 +111,7 @@ impl ByteGauge {
 
     pub fn is_spent(&self) -> bool {
         let reserved = self.bodies.load(Ordering::Relaxed).saturating_mul(RESERVE);
-        self.held().saturating_add(reserved) >= self.limit
+        self.held().saturating_add(reserved) >= self.limit - self.limit / 4
     }
 }
 
@@ -118,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_budget_keeps_a_frame_back_for_every_body() {
-        let gauge = ByteGauge::new(10 * RESERVE);
-        gauge.add(8 * RESERVE);
+        let gauge = ByteGauge::new(12 * RESERVE);
+        gauge.add(7 * RESERVE);
         gauge.enter();
         assert!(!gauge.is_spent());
         gauge.enter();

@@ -13,7 +13,7 @@ use super::http2_meter::Http2Meter;
 use super::switch::Switch;
 use super::tap::Tap;
 use crate::connection::ConnectionInfo;
-use crate::credit::{ByteGauge, RESERVE};
+use crate::credit::{ByteGauge, FRAME};
 
 /// The socket, whichever kind it is.
 #[derive(Debug)]
@@ -116,13 +116,13 @@ impl WireIo {
         }
     }
 
-    /// With the budget spent a body takes no more at once than is kept back for it.
+    /// With the budget spent a body takes little at once: those that begin then may all take one frame more.
     fn read_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let stream = Pin::new(&mut self.stream);
-        if buf.remaining() <= RESERVE || !self.gauge.is_spent() {
+        if buf.remaining() <= FRAME || !self.gauge.is_spent() {
             return stream.poll_read(cx, buf);
         }
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(RESERVE));
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(FRAME));
         ready!(stream.poll_read(cx, &mut part))?;
         let read = part.filled().len();
         buf.advance(read);
