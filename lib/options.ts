@@ -219,6 +219,9 @@ const OPTIONS: Record<keyof AgentOptions, Check> = {
   streams: isObject,
 }
 
+/** The names of all options. */
+export const optionNames: readonly string[] = Object.keys(OPTIONS)
+
 const CONNECT_OPTIONS: Record<keyof ConnectOptions, Check> = {
   timeout: isMilliseconds,
   lookup: isFunction,

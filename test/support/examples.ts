@@ -3,7 +3,7 @@
  * is announced by a comment `// prints: …`. Hosts under `.test` are servers of this process:
  *
  * - `http://example.test` and `https://example.test` answer with JSON of what they were sent: `method`, `url`, `headers`,
- *   `bytes`, the length of the body, and `trailers`; `/hello` with the text `hello`
+ *   `bytes`, the length of the body, and `trailers`; `/hello` with the text `hello`, `/silent` not at all, `/half` with half a body
  * - `https://mutual.test` wants a client's certificate, and answers with its name
  * - `http://proxy.test:3128` and `socks5h://proxy.test:1080` are proxies
  *
@@ -89,6 +89,11 @@ function echo(request: IncomingMessage, response: ServerResponse): void {
   request.on('data', (chunk: Buffer) => (bytes += chunk.length))
   request.on('end', () => {
     const { trailers } = request
+    if (url === '/silent') return
+    if (url === '/half') {
+      response.writeHead(200, { 'content-length': 10 }).write('hello')
+      return
+    }
     response.end(url === '/hello' ? 'hello' : JSON.stringify({ method, url, headers, bytes, trailers }))
   })
 }
