@@ -124,6 +124,24 @@ async fn a_request_above_the_last_stream_of_a_goaway_goes_out_on_another_connect
 }
 
 #[tokio::test]
+async fn a_request_outlives_many_connections_that_end_before_it_is_served() {
+    if engine() == EngineKind::Reqwest {
+        // Its own retries are two.
+        return;
+    }
+    const LEAVES: [usize; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
+    let server = Arc::new(RawServer::bind());
+    let mut arrived = serve(Arc::clone(&server), &LEAVES);
+    let agent = h2_agent();
+    let (handler, mut events) = recorder();
+    agent.dispatch(get(&server.origin()), handler);
+    let again = arrived.recv().await.unwrap();
+    assert_eq!(again.connection, LEAVES.len());
+    again.answer();
+    assert_eq!(events.finish().await.head().status, 200);
+}
+
+#[tokio::test]
 async fn a_body_of_bytes_is_sent_again_whole() {
     if engine() == EngineKind::Reqwest {
         // Its own retries know only requests without a body.

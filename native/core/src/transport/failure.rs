@@ -67,12 +67,25 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
 
 /// The HTTP/2 server has said that it did not process the request: it may be sent again, whatever its method (RFC 9113
 /// §6.8, §8.7). A GOAWAY fails only the streams above its last one; with an error in it, the client is at fault.
-pub fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
-    let Some(h2) = Chain(Some(error)).find_map(|cause| cause.downcast_ref::<h2::Error>()) else {
-        return false;
-    };
+pub fn refusal(error: &(dyn Error + 'static)) -> Option<Refusal> {
+    let h2 = Chain(Some(error)).find_map(|cause| cause.downcast_ref::<h2::Error>())?;
     let is = |reason| h2.is_remote() && h2.reason() == Some(reason);
-    (h2.is_go_away() && is(h2::Reason::NO_ERROR)) || (h2.is_reset() && is(h2::Reason::REFUSED_STREAM))
+    if h2.is_go_away() && is(h2::Reason::NO_ERROR) {
+        Some(Refusal::Connection)
+    } else if h2.is_reset() && is(h2::Reason::REFUSED_STREAM) {
+        Some(Refusal::Stream)
+    } else {
+        None
+    }
+}
+
+/// What an HTTP/2 server has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// More requests on this connection, which it ends; another may take them at once.
+    Connection,
+    /// This request, now.
+    Stream,
 }
 
 /// Walks sources; looks into an `io::Error` first, whose `source()` skips the error it wraps.

@@ -40,7 +40,7 @@ use self::head::{HeadFacts, framing_headers, request_head, response_start};
 use self::outgoing::OutgoingBody;
 use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
 use self::target::uri;
-use super::failure::{self, Peer, Phase, classify};
+use super::failure::{self, Peer, Phase, Refusal, classify};
 use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
@@ -51,6 +51,9 @@ use crate::upload::UploadBody;
 
 /// How often a request goes out again that HTTP/2 servers gave back unprocessed (RFC 9113 §8.7).
 const MAX_REFUSALS: usize = 3;
+/// The same where each refusal was a connection's end: servers end theirs after so many requests, and of those that
+/// go out together few may be served at a time.
+const MAX_ENDED: usize = 100;
 
 /// Pools that nobody uses are dropped when there are more than this.
 const REMEMBERED_POOLS: usize = 256;
@@ -176,7 +179,7 @@ impl TransportLease for WireLease {
             mut lease,
             connect_timeout,
         } = self;
-        let mut refusals = 0;
+        let (mut refusals, mut ended) = (0, 0);
         loop {
             let pool = Arc::clone(&lease.pool);
             let again = request.body.as_ref().map(UploadBody::again);
@@ -194,15 +197,18 @@ impl TransportLease for WireLease {
             match sent {
                 Ok(response) => return Ok(response),
                 Err(Unsent::Failed(error)) => return Err(error),
-                Err(Unsent::Unprocessed(error)) => {
-                    refusals += 1;
+                Err(Unsent::Unprocessed(refusal, error)) => {
+                    match refusal {
+                        Refusal::Connection => ended += 1,
+                        Refusal::Stream => refusals += 1,
+                    }
                     match again {
                         None => {}
                         Some(Some(body)) => request.body = Some(body),
                         // Its source is read already.
                         Some(None) => return Err(error),
                     }
-                    if refusals > MAX_REFUSALS {
+                    if refusals > MAX_REFUSALS || ended > MAX_ENDED {
                         return Err(error);
                     }
                     lease = pool.checkout(connect_timeout).await?;
@@ -220,7 +226,7 @@ enum Unsent {
     /// The connection had gone before the request was taken.
     Stale,
     /// The server says that it has not looked at it, and why it did not.
-    Unprocessed(CoreError),
+    Unprocessed(Refusal, CoreError),
 }
 
 fn body_of(request: &mut WireRequest) -> OutgoingBody {
@@ -337,13 +343,13 @@ async fn send_http2(
             upgrade: None,
         }),
         Err(error) => {
-            let is_unprocessed = failure::is_unprocessed(error.error());
-            match unsent(error, request, &exchange.peer()) {
-                Unsent::Failed(error) if is_unprocessed => {
+            let refusal = failure::refusal(error.error());
+            match (unsent(error, request, &exchange.peer()), refusal) {
+                (Unsent::Failed(error), Some(refusal)) => {
                     exchange.pool().retire(exchange.connection().id);
-                    Err(Unsent::Unprocessed(error))
+                    Err(Unsent::Unprocessed(refusal, error))
                 }
-                unsent => Err(unsent),
+                (unsent, _) => Err(unsent),
             }
         }
     }
