@@ -219,6 +219,23 @@ describe('the environment', () => {
     },
   )
 
+  test.each<[string, string, boolean]>([
+    ['shop.test', 'shop.test', true],
+    ['.shop.test', 'www.shop.test', true],
+    ['shop.test', 'www.shop.test', true],
+    ['shop.test', 'workshop.test', false],
+    ['10.0.0.0/8', '127.0.0.1', false],
+    ['::1', '[::1]', true],
+    ['::/64', '[::1]', true],
+  ])('NO_PROXY=%s for %s: left out is %s', async (NO_PROXY, host, isLeftOut) => {
+    await using server = await startServer((_request, response) => response.end('ok'), { host: '::' })
+    await using proxy = await startProxy()
+    const agent = `{ dispatcher: new Agent({ proxy: 'env', resolve: { 'shop.test': '127.0.0.1', 'www.shop.test': '127.0.0.1' } }) }`
+    const code = program(`http://${host}:${server.port}`, agent)
+    expect(await runProgram(code, { HTTP_PROXY: proxy.url, NO_PROXY })).toBe('ok')
+    expect(proxy.requests).toHaveLength(isLeftOut ? 0 : 1)
+  })
+
   test('an agent heeds it only when it is told to', async () => {
     await using server = await startServer((_request, response) => response.end('ok'))
     await using proxy = await startProxy()
