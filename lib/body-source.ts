@@ -62,20 +62,41 @@ export class BodySource {
       : state.isDisturbed
   }
 
-  /** The whole body, once. @throws TypeError for a body that was used or is locked; the body's own error */
-  async consume(): Promise<Bytes> {
-    if (this.isUsed || this.stream?.locked === true) {
+  /**
+   * What `convert` makes of the whole body, once. Rejects with a TypeError for a body that was used or is locked, and
+   * with the body's own error. Complete bytes are converted at once.
+   */
+  consume<Result>(convert: (bytes: Bytes) => Result): Promise<Result> {
+    const { content, stream } = this
+    if (stream === null && !this.isConsumed) {
+      if (content instanceof NativeSource) {
+        this.isConsumed = true
+        return readAll(content).then(convert)
+      }
+      return this.convert(convert)
+    }
+    return this.consumeStream().then(convert)
+  }
+
+  private convert<Result>(convert: (bytes: Bytes) => Result): Promise<Result> {
+    const { content } = this
+    if (content !== null) this.isConsumed = true
+    try {
+      return Promise.resolve(convert((content as Bytes | null) ?? new Uint8Array(0)))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  private async consumeStream(): Promise<Bytes> {
+    const { content, stream } = this
+    if (this.isUsed || stream?.locked === true) {
       throw new TypeError('Body is unusable: Body has already been read')
     }
-    const { content, stream } = this
-    if (content === null) return new Uint8Array(0)
     this.isConsumed = true
-    if (content instanceof Uint8Array) {
-      if (stream !== null) await stream.getReader().cancel()
-      return content
-    }
-    if (stream === null) return readAll(content as NativeSource)
-    return readStream(stream)
+    if (!(content instanceof Uint8Array)) return readStream(stream!)
+    await stream!.getReader().cancel()
+    return content
   }
 
   /** The other half of a tee. @throws TypeError for a body that was used or is locked */

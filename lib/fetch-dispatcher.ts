@@ -13,7 +13,7 @@ import { decodeStream, readCodings } from './fetch-decode.ts'
 import { fetchFailed, terminated, unexpectedRedirect } from './fetch-error.ts'
 import { acceptCodings, followRedirect, noHops } from './fetch-redirect.ts'
 import type { Hops } from './fetch-redirect.ts'
-import { isNullBodyStatus, isRedirect, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
+import { isNullBodyStatus, isRedirect, toWireRequest } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import type { BodySource as RequestSource } from './request-body.ts'
 import { markDisturbed } from './relay-stream.ts'
@@ -201,7 +201,7 @@ class FetchHandler implements DispatchHandler {
         status,
         statusText: statusText ?? '',
         headerText: toHeaderText(headers),
-        url: urlWithoutFragment(request.url),
+        url: request.url.text,
         isRedirected: hops.count > 0,
         type: hops.isCrossOrigin ? 'cors' : 'basic',
         body: BodySource.checked(body, Implementation, request.integrity),

@@ -2,6 +2,7 @@
 import { hasHeader } from './fetch-headers.ts'
 import { assertSendable, isRedirect, NetworkError } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
+import { FetchUrl } from './fetch-url.ts'
 
 const MOST_HOPS = 20
 /** Fetch, "request-body-header name". */
@@ -31,7 +32,7 @@ export function followRedirect(
   location: string | null,
 ): { request: FetchRequest; hops: Hops } | null {
   if (request.redirect !== 'follow' || !isRedirect(status) || location === null) return null
-  const url = new URL(toUtf8(location), request.url)
+  const url = new FetchUrl(toUtf8(location), request.url)
   if (url.hash === '') url.hash = request.url.hash
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new NetworkError(`the redirect to ${location} has no HTTP(S) scheme`)
@@ -47,7 +48,7 @@ export function followRedirect(
   }
   const isSafe = request.method === 'GET' || request.method === 'HEAD'
   const becomesGet = status === 303 ? !isSafe : status <= 302 && request.method === 'POST'
-  const isSameOrigin = url.origin === request.url.origin
+  const isSameOrigin = url.originText === request.url.originText
   let { headers } = request
   if (becomesGet) headers = without(headers, BODY_HEADERS)
   if (!isSameOrigin) headers = without(headers, ORIGIN_HEADERS)

@@ -6,6 +6,7 @@ import type { WireRequest } from '../streams/exchange.ts'
 import { readCacheHeaders, readPolicies } from './fetch-policies.ts'
 import { InvalidArgumentError, RequestContentLengthMismatchError } from './errors.ts'
 import { hasHeader, readFetchHeaders } from './fetch-headers.ts'
+import { FetchUrl } from './fetch-url.ts'
 import { isBlobLike, isFormDataLike } from './form-data.ts'
 import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody } from './request-body.ts'
@@ -65,7 +66,7 @@ export interface FetchInit {
 
 /** A request that `fetch` can send. */
 export interface FetchRequest {
-  url: URL
+  url: FetchUrl
   method: string
   /** Flat, lower-case names. */
   headers: string[]
@@ -167,11 +168,11 @@ function isRequest(input: unknown): input is Request {
   return typeof request.url === 'string' && typeof request.method === 'string' && typeof request.headers === 'object'
 }
 
-function parseUrl(input: unknown): URL {
+function parseUrl(input: unknown): FetchUrl {
   const text = input instanceof URL ? input.href : `${input as string}`
   let url
   try {
-    url = new URL(text)
+    url = FetchUrl.of(text)
   } catch (cause) {
     throw new TypeError(`Failed to parse URL from ${text}`, { cause })
   }
@@ -291,9 +292,9 @@ export function toWireRequest(request: FetchRequest): WireRequest {
     throw new RequestContentLengthMismatchError()
   }
   return {
-    origin: url.origin,
+    origin: url.originText,
     method,
-    target: targetOf(url),
+    target: url.target,
     flags: RequestFlag.decode | REDIRECT_FLAGS[request.redirect] | (close ? RequestFlag.close : 0),
     servername: '',
     upgrade: '',
@@ -306,12 +307,6 @@ export function toWireRequest(request: FetchRequest): WireRequest {
   }
 }
 
-/** Path and query; an empty query is one. */
-function targetOf(url: URL): string {
-  const { pathname, search } = url
-  return search === '' && urlWithoutFragment(url).endsWith('?') ? `${pathname}?` : pathname + search
-}
-
 /** Fetch, "null body status". */
 export function isNullBodyStatus(status: number): boolean {
   return status === 101 || status === 103 || status === 204 || status === 205 || status === 304
@@ -320,9 +315,4 @@ export function isNullBodyStatus(status: number): boolean {
 /** Fetch, "redirect status". */
 export function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308
-}
-
-/** A response's URL is serialized without its fragment (Fetch, "response URL"). */
-export function urlWithoutFragment({ href, hash }: URL): string {
-  return hash === '' ? href.replace(/#$/, '') : href.slice(0, href.length - hash.length)
 }

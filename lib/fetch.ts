@@ -21,7 +21,16 @@ import type { DispatcherLike, StreamsImplementation } from './types.ts'
  * @throws TypeError for bad arguments, and `TypeError('fetch failed')` whose cause has Node's code and names host and
  * phase; the signal's reason itself when aborted. All as rejections.
  */
-export async function fetch(input: string | URL | Request, init: FetchInit = {}): Promise<SluiceResponse> {
+export function fetch(input: string | URL | Request, init: FetchInit = {}): Promise<SluiceResponse> {
+  try {
+    return start(input, init)
+  } catch (error) {
+    // An abort's reason need not be an error.
+    return Promise.reject(error as Error)
+  }
+}
+
+function start(input: string | URL | Request, init: FetchInit): Promise<SluiceResponse> {
   if (init === null) init = {}
   if (typeof init !== 'object' && typeof init !== 'function') throw new TypeError('init must be an object')
   const dispatcher = init.dispatcher ?? getGlobalAgent()
@@ -44,7 +53,7 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   try {
     assertSendable(request.url)
     if (request.isCachedOnly) throw new NetworkError('only-if-cached: there is no cache')
-    if (isLocal(request.url)) return fetchLocally(request, Implementation)
+    if (isLocal(request.url)) return Promise.resolve(fetchLocally(request, Implementation))
   } catch (error) {
     throw fetchFailed(error)
   }

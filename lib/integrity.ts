@@ -20,6 +20,7 @@ export class Integrity {
 
   /** `null` where `metadata` names nothing that could be checked: what is unknown is ignored. */
   static parse(metadata: string): Integrity | null {
+    if (metadata === '') return null
     let strongest = -1
     let digests: string[] = []
     for (const item of metadata.split(/[\t\n\f\r ]+/)) {

@@ -15,7 +15,7 @@ import { createUndiciError } from './errors.ts'
 import { describe, fetchFailed, terminated } from './fetch-error.ts'
 import { followRedirect, noHops } from './fetch-redirect.ts'
 import type { Hops } from './fetch-redirect.ts'
-import { isNullBodyStatus, toWireRequest, urlWithoutFragment } from './fetch-request.ts'
+import { isNullBodyStatus, toWireRequest } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import { headerValue } from './header-list.ts'
 import { createResponse } from './response.ts'
@@ -172,7 +172,7 @@ export class NativeFetch implements Receiver, Submission {
         status: head.status,
         statusText: head.statusText,
         headerText: head.headerText,
-        url: head.redirectedTo ?? urlWithoutFragment(this.request.url),
+        url: head.redirectedTo ?? this.request.url.text,
         isRedirected: head.redirectedTo !== null || this.hops.count > 0,
         type: head.isCrossOrigin || this.hops.isCrossOrigin ? 'cors' : 'basic',
         body,

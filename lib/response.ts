@@ -47,16 +47,18 @@ const kHeaders = Symbol('sluice.headers')
 const kTrailers = Symbol('sluice.trailers')
 
 function defineResponse(): ResponseClass {
-  // Typed as any object's class: TypeScript knows the platform's members as properties, which accessors cannot override.
-  const Platform = globalThis.Response as unknown as new (body: null) => object
-  class Response extends Platform {
+  const Platform = globalThis.Response
+  const { markAsUncloneable } = process.getBuiltinModule('node:worker_threads')
+  // A subclass by its prototype alone: what the platform's constructor would make, an empty response with headers of its
+  // own, costs more than all the rest of this object, and nothing looks at it.
+  class Response {
     private readonly [kParts]: ResponseParts
     private [kHeaders]: Headers | null = null
     private [kTrailers]: Promise<Headers> | null = null
 
     constructor(parts: ResponseParts) {
-      super(null)
       this[kParts] = parts
+      markAsUncloneable(this)
     }
 
     get status(): number {
@@ -99,21 +101,20 @@ function defineResponse(): ResponseClass {
       return (this[kTrailers] ??= this[kParts].trailers().then(toHeaders))
     }
 
-    async text(): Promise<string> {
-      return decoder.decode(await this[kParts].body.consume())
+    text(): Promise<string> {
+      return consume(this, toText)
     }
 
-    async json(): Promise<unknown> {
-      return JSON.parse(await this.text())
+    json(): Promise<unknown> {
+      return consume(this, toJson)
     }
 
-    async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-      return this[kParts].body.consume()
+    bytes(): Promise<Uint8Array<ArrayBuffer>> {
+      return consume(this, toBytes)
     }
 
-    async arrayBuffer(): Promise<ArrayBuffer> {
-      const { buffer, byteOffset, byteLength } = await this[kParts].body.consume()
-      return byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)
+    arrayBuffer(): Promise<ArrayBuffer> {
+      return consume(this, toArrayBuffer)
     }
 
     async blob(): Promise<Blob> {
@@ -149,5 +150,22 @@ function defineResponse(): ResponseClass {
       return (await new globalThis.Response('', { headers }).blob()).type
     }
   }
+  Object.setPrototypeOf(Response, Platform)
+  Object.setPrototypeOf(Response.prototype, Platform.prototype)
   return Response as unknown as ResponseClass
 }
+
+/** Rejects also where `response` is none (Web IDL §3.7.6, an operation that returns a promise). */
+function consume<Result>(response: unknown, convert: (bytes: Bytes) => Result): Promise<Result> {
+  const parts = (response as { [kParts]?: ResponseParts } | null | undefined)?.[kParts]
+  if (parts === undefined) return Promise.reject(new TypeError('Illegal invocation: not a Response'))
+  return parts.body.consume(convert)
+}
+
+type Bytes = Uint8Array<ArrayBuffer>
+
+const toBytes = (bytes: Bytes): Bytes => bytes
+const toText = (bytes: Bytes): string => decoder.decode(bytes)
+const toJson = (bytes: Bytes): unknown => JSON.parse(decoder.decode(bytes))
+const toArrayBuffer = ({ buffer, byteOffset, byteLength }: Bytes): ArrayBuffer =>
+  byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)
