@@ -37,10 +37,12 @@ export const latency: Scenario = {
       return measureTransfer(
         (size) => dispatchRequest(agent, { origin, path: `/bytes/${size}`, method: 'GET' }),
         bytes,
-        WARM_UP,
+        { warmUpBytes: WARM_UP },
       )
     }
     const fetches = await fetcherOf(contestant, { allowH2: isHttp2, ...(ca === undefined ? {} : { connect: { ca } }) })
-    return measureTransfer(async (size) => readAll(await bodyOf(fetches, `${origin}/bytes/${size}`)), bytes, WARM_UP)
+    return measureTransfer(async (size) => readAll(await bodyOf(fetches, `${origin}/bytes/${size}`)), bytes, {
+      warmUpBytes: WARM_UP,
+    })
   },
 }
