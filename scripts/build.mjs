@@ -1,6 +1,7 @@
 /** Builds `dist/` anew: what npm would publish, apart from the addon. */
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { loadBuiltinsDirectly } from './build/builtins.mjs'
 import { runSteps } from './gate/steps.mjs'
 import { packageScript, root } from './setup/paths.mjs'
 
@@ -13,4 +14,6 @@ const isBuilt = runSteps([
   ['tsc', process.execPath, [tsc, '-p', 'tsconfig.build.json']],
   ['rolldown', process.execPath, [rolldown, ...bundle, '--log-level=warn']],
 ])
-process.exit(isBuilt ? 0 : 1)
+if (!isBuilt) process.exit(1)
+const bundled = join(root, 'dist', 'lib', 'index.js')
+writeFileSync(bundled, loadBuiltinsDirectly(readFileSync(bundled, 'utf8')))

@@ -6,7 +6,6 @@
  * the target by itself: a `WritableStream` does not call its sink's `abort` when the sink is what failed.
  */
 import { Buffer } from 'node:buffer'
-import { randomBytes } from 'node:crypto'
 import { constants, type BigIntStats } from 'node:fs'
 import { link, lstat, open, realpath, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -219,7 +218,7 @@ function openError(wanted: string, path: Path): Error {
 
 /** `.name.random.tmp` in the same folder: only within a file system is a rename atomic. */
 function siblingOf(path: Path): Path {
-  const random = randomBytes(6).toString('hex')
+  const random = process.getBuiltinModule('node:crypto').randomBytes(6).toString('hex')
   if (!Buffer.isBuffer(path)) return join(dirname(path), `.${shortened(basename(path))}.${random}.tmp`)
   // Latin-1 keeps every byte of a name that may not be UTF-8.
   const text = path.toString('latin1')

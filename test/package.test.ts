@@ -22,6 +22,14 @@ describe('what npm run build makes', () => {
     expect(await runNode('-e', code)).toBe(Object.keys(sources).sort().join())
   })
 
+  it('loads no more of Node than it uses', async () => {
+    const code = `import('${entry}').then(() => console.log(process.moduleLoadList.join()))`
+    const loaded = await runNode('-e', code)
+    for (const module of ['internal/util/parse_args/parse_args', 'internal/blocklist', 'NativeModule crypto']) {
+      expect(loaded).not.toContain(module)
+    }
+  })
+
   it('finds the addon and fetches', async () => {
     await using server = await startServer((_request, response) => response.end('from the package'))
     const code = `import('${entry}').then(({ fetch }) => fetch('${server.origin}')).then(async (response) => console.log(await response.text()))`
