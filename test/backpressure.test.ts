@@ -86,7 +86,8 @@ describe('an unread response', () => {
       await untilStopped(() => server.sent)
       const held = init.dispatcher.stats.bufferedBytes
       expect(held).toBeLessThanOrEqual(windowBytes + ENGINE)
-      expect(held).toBeGreaterThanOrEqual(windowBytes)
+      // A window that was full while its first frame was taken fills again only from half of it.
+      expect(held).toBeGreaterThanOrEqual(windowBytes / 2)
       await reader.cancel()
       await until(() => init.dispatcher.stats.bufferedBytes === 0)
       await init.dispatcher.destroy()

@@ -172,11 +172,16 @@ impl Drop for Exchange {
 pub struct WireBody {
     inner: Incoming,
     exchange: Exchange,
+    has_begun: bool,
 }
 
 impl WireBody {
     pub fn new(inner: Incoming, exchange: Exchange) -> Self {
-        Self { inner, exchange }
+        Self {
+            inner,
+            exchange,
+            has_begun: false,
+        }
     }
 
     fn error(&self, error: &hyper::Error) -> CoreError {
@@ -194,11 +199,16 @@ impl Body for WireBody {
     type Error = CoreError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
+        // What came with the head is taken whether or not the body is wanted.
+        if self.has_begun {
+            self.exchange.connection.tap.open();
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(meter), Some(data)) = (&self.exchange.connection.meter, frame.data_ref()) {
                     meter.take(data.len());
                 }
+                self.has_begun = true;
                 if self.inner.is_end_stream() {
                     self.exchange.finish();
                 }

@@ -15,6 +15,9 @@ use super::tap::Tap;
 use crate::connection::ConnectionInfo;
 use crate::credit::{ByteGauge, FRAME};
 
+/// Bytes that are read at once of a body that nobody has asked for.
+const AHEAD: usize = 4096;
+
 /// The socket, whichever kind it is.
 #[derive(Debug)]
 pub enum Stream {
@@ -116,13 +119,24 @@ impl WireIo {
         }
     }
 
-    /// With the budget spent a body takes little at once: those that begin then may all take one frame more.
+    /// With the budget spent a body takes little at once: those that begin then may all take one frame more. hyper reads
+    /// one frame ahead of its reader, which is a page until there is one.
     fn read_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let stream = Pin::new(&mut self.stream);
-        if buf.remaining() <= FRAME || !self.gauge.is_spent() {
+        let most = if self.meter.is_none() && self.tap.is_ahead() {
+            AHEAD
+        } else if self.meter.is_none() && self.info.bytes_read() == 0 {
+            // hyper doubles its buffer when a read fills it, before it knows whether anybody reads on.
+            buf.remaining().saturating_sub(1).max(1)
+        } else if self.gauge.is_spent() {
+            FRAME
+        } else {
+            usize::MAX
+        };
+        if buf.remaining() <= most {
             return stream.poll_read(cx, buf);
         }
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(FRAME));
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
         ready!(stream.poll_read(cx, &mut part))?;
         let read = part.filled().len();
         buf.advance(read);

@@ -230,7 +230,8 @@ enum Unsent {
 }
 
 fn body_of(request: &mut WireRequest) -> OutgoingBody {
-    request.body.take().map_or(OutgoingBody::Empty, OutgoingBody::Upload)
+    let upload = |body| OutgoingBody::Upload(Box::new(body));
+    request.body.take().map_or(OutgoingBody::Empty, upload)
 }
 
 /// hyper gives back what it has not begun to send.
@@ -238,7 +239,7 @@ fn unsent(mut error: TrySendError<http::Request<OutgoingBody>>, request: &mut Wi
     match error.take_message() {
         Some(message) => {
             if let OutgoingBody::Upload(body) = message.into_body() {
-                request.body = Some(body);
+                request.body = Some(*body);
             }
             Unsent::Stale
         }
@@ -306,6 +307,7 @@ async fn send_http1(
     if is_upgraded {
         exchange.keep(None);
         exchange.explain("upgrade");
+        connection.tap.open();
     } else {
         let server_keeps = facts.keeps_connection(&request.method, &start);
         exchange.closes_after_length(!server_keeps && facts.has_content_length());

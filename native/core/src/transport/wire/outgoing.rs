@@ -9,10 +9,12 @@ use http_body::{Body, Frame, SizeHint};
 use crate::upload::{UploadBody, UploadError};
 
 /// A request body, or none, which hyper tells apart by its size.
+///
+/// Boxed, because each connection has room for 32 requests that wait for it, used or not.
 #[derive(Debug)]
 pub enum OutgoingBody {
     Empty,
-    Upload(UploadBody),
+    Upload(Box<UploadBody>),
 }
 
 impl Body for OutgoingBody {
@@ -22,7 +24,7 @@ impl Body for OutgoingBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Upload(body) => Pin::new(body).poll_frame(cx),
+            Self::Upload(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 

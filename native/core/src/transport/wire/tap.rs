@@ -19,6 +19,8 @@ const MAX_BUFS: usize = 16;
 pub struct Tap {
     has_outgoing: AtomicBool,
     is_reading: AtomicBool,
+    /// The body of the response is asked for.
+    is_open: AtomicBool,
     has_informational: AtomicBool,
     requester: AtomicWaker,
     state: Mutex<State>,
@@ -68,8 +70,19 @@ impl Tap {
         };
         drop(state);
         self.has_informational.store(false, Ordering::Relaxed);
+        self.is_open.store(false, Ordering::Relaxed);
         self.is_reading.store(true, Ordering::Release);
         self.has_outgoing.store(true, Ordering::Release);
+    }
+
+    /// Somebody wants more of the body than came with the head.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// What is read now is of a body that nobody may ever ask for.
+    pub fn is_ahead(&self) -> bool {
+        !self.is_open.load(Ordering::Acquire) && !self.is_reading.load(Ordering::Acquire)
     }
 
     /// The final head of the response that hyper has just returned.
@@ -94,24 +107,28 @@ impl Tap {
         }
         let mut state = self.lock();
         while !bytes.is_empty() {
+            // A head that came whole is all that is copied: behind it a body may fill the rest of the read.
+            let whole = if state.incoming.is_empty() {
+                head_end(bytes, 0)
+            } else {
+                None
+            };
             let before = state.incoming.len();
-            let start = before.saturating_sub(3);
-            state.incoming.extend_from_slice(bytes);
+            let taken = whole.unwrap_or(bytes.len());
+            state.incoming.extend_from_slice(&bytes[..taken]);
             if state.is_connect {
                 show_success(&state.incoming, before, bytes);
             }
-            let Some(end) = head_end(&state.incoming, start) else {
+            let Some(end) = whole.or_else(|| head_end(&state.incoming, before.saturating_sub(3))) else {
                 if state.incoming.len() > MAX_HEAD {
                     self.is_reading.store(false, Ordering::Release);
                     state.incoming = Vec::new();
                 }
                 return;
             };
-            let surplus = state.incoming.len() - end;
             state.incoming.truncate(end);
             let head = std::mem::take(&mut state.incoming);
-            let parsed = bytes.len() - surplus;
-            bytes = &mut bytes[parsed..];
+            bytes = &mut bytes[end - before..];
             if is_informational(&head) {
                 state.informational.push(head);
                 self.has_informational.store(true, Ordering::Release);
@@ -209,6 +226,31 @@ mod tests {
         assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
         tap.read(&mut b"HTTP/1.1 500 late\r\n\r\n".to_vec());
         assert_eq!(tap.take_head(), None);
+    }
+
+    #[test]
+    fn nothing_of_the_body_behind_a_head_is_copied() {
+        let tap = armed("");
+        let mut read = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        read.resize(400 * 1024, b'x');
+        tap.read(&mut read);
+        let head = tap.take_head().unwrap();
+        assert_eq!(head, b"HTTP/1.1 200 OK\r\n\r\n");
+        assert!(head.capacity() < 64, "{}", head.capacity());
+    }
+
+    #[test]
+    fn reads_ahead_from_the_end_of_the_head_until_the_body_is_asked_for() {
+        let tap = armed("");
+        tap.read(&mut b"HTTP/1.1 200 OK\r\n".to_vec());
+        assert!(!tap.is_ahead(), "within the head");
+        tap.read(&mut b"\r\n".to_vec());
+        assert!(tap.is_ahead());
+        tap.open();
+        assert!(!tap.is_ahead());
+        tap.arm(Vec::new(), false);
+        tap.read(&mut b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
+        assert!(tap.is_ahead(), "of the next response");
     }
 
     #[test]
