@@ -30,7 +30,7 @@ export function fetchLocally(request: FetchRequest, Implementation: ReadableStre
     url: url.href.split('#', 1)[0]!,
     isRedirected: false,
     type: 'basic',
-    body: BodySource.checked(body, Implementation, request.integrity),
+    body: BodySource.checked(body, Implementation, request.integrity, request.signal),
     trailers: () => Promise.resolve(''),
   })
 }
@@ -116,7 +116,8 @@ function headersOf(blob: Blob): string[] {
 
 /** Fetch, "parse a single range header value": first and last byte. */
 function readRange(value: string, size: number): [number, number] {
-  const { first = '', last = '' } = /^bytes=(?<first>\d*)-(?<last>\d*)$/.exec(value)?.groups ?? {}
+  const { first = '', last = '' } =
+    /^bytes[\t ]*=[\t ]*(?<first>\d*)[\t ]*-[\t ]*(?<last>\d*)$/.exec(value)?.groups ?? {}
   const isSuffix = first === ''
   const start = isSuffix ? Math.max(size - Number(last), 0) : Number(first)
   const end = isSuffix || last === '' ? size - 1 : Math.min(Number(last), size - 1)

@@ -196,6 +196,10 @@ const ranges: [string, string, string][] = [
   ['bytes=-3', 'hij', 'bytes 7-9/10'],
   ['bytes=9-9', 'j', 'bytes 9-9/10'],
   ['bytes=5-99', 'fghij', 'bytes 5-9/10'],
+  ['bytes= \t2-4', 'cde', 'bytes 2-4/10'],
+  ['bytes=5 - 10', 'fghij', 'bytes 5-9/10'],
+  ['bytes=-\t 5', 'fghij', 'bytes 5-9/10'],
+  ['bytes \t =\t 6-', 'ghij', 'bytes 6-9/10'],
 ]
 
 wpt('fetch/range/blob.any.js', {
