@@ -19,18 +19,26 @@ type Content = Bytes | NativeSource | ReadableStream | null
 export class BodySource {
   private content: Content
   private readonly Implementation: ReadableStreamConstructor
+  private signal: AbortSignal | null
   private stream: ReadableStream | null = null
   private isConsumed = false
 
-  constructor(content: Content, Implementation: ReadableStreamConstructor) {
+  /** `signal` fails what nobody has read: complete bytes, which have no other maker to do it, and a stream at once. */
+  constructor(content: Content, Implementation: ReadableStreamConstructor, signal: AbortSignal | null = null) {
     this.content = content
     this.Implementation = Implementation
+    this.signal = signal
     if (content !== null && isStream(content)) this.stream = content
   }
 
   /** A body that fails at its end where `integrity` does not fit it. */
-  static checked(content: Content, Implementation: ReadableStreamConstructor, integrity: Integrity | null): BodySource {
-    const plain = new BodySource(content, Implementation)
+  static checked(
+    content: Content,
+    Implementation: ReadableStreamConstructor,
+    integrity: Integrity | null,
+    signal: AbortSignal | null = null,
+  ): BodySource {
+    const plain = new BodySource(content, Implementation, signal)
     if (content === null || integrity === null) return plain
     const onEnd = (): void => {
       const mismatch = integrity.mismatch()
@@ -56,47 +64,31 @@ export class BodySource {
   get isUsed(): boolean {
     if (this.isConsumed) return true
     if (this.stream === null) return false
-    const state = bodyStreamState(this.stream)
-    return state === undefined
-      ? Readable.isDisturbed(this.stream as never) || wasDisturbed(this.stream)
-      : state.isDisturbed
+    // A stream that is read before it has started has not been pulled: the platform's tells all the same.
+    if (Readable.isDisturbed(this.stream as never)) return true
+    return bodyStreamState(this.stream)?.isDisturbed ?? wasDisturbed(this.stream)
   }
 
   /**
-   * What `convert` makes of the whole body, once. Rejects with a TypeError for a body that was used or is locked, and
-   * with the body's own error. Complete bytes are converted at once.
+   * The whole body, once: at once where it is complete; rejects with the body's own error.
+   * @throws TypeError for a body that was used or is locked, and the error of a body that has failed
    */
-  consume<Result>(convert: (bytes: Bytes) => Result): Promise<Result> {
-    const { content, stream } = this
-    if (stream === null && !this.isConsumed) {
-      if (content instanceof NativeSource) {
-        this.isConsumed = true
-        return readAll(content).then(convert)
-      }
-      return this.convert(convert)
-    }
-    return this.consumeStream().then(convert)
-  }
-
-  private convert<Result>(convert: (bytes: Bytes) => Result): Promise<Result> {
-    const { content } = this
-    if (content !== null) this.isConsumed = true
-    try {
-      return Promise.resolve(convert((content as Bytes | null) ?? new Uint8Array(0)))
-    } catch (error) {
-      return Promise.reject(error as Error)
-    }
-  }
-
-  private async consumeStream(): Promise<Bytes> {
-    const { content, stream } = this
-    if (this.isUsed || stream?.locked === true) {
+  consume(): Bytes | Promise<Bytes> {
+    if (this.isUsed || this.stream?.locked === true) {
       throw new TypeError('Body is unusable: Body has already been read')
     }
+    const { content, stream } = this
+    if (content === null) return new Uint8Array(0)
     this.isConsumed = true
-    if (!(content instanceof Uint8Array)) return readStream(stream!)
-    await stream!.getReader().cancel()
-    return content
+    if (content instanceof Uint8Array) {
+      if (stream !== null) stream.getReader()
+      throwIfAborted(content, this.signal)
+      return content
+    }
+    if (content instanceof NativeSource && content.state === 'failed') throw content.error
+    if (isStream(content) && this.signal?.aborted === true) throw this.signal.reason
+    if (stream === null) return readAll(content as NativeSource)
+    return readStream(stream)
   }
 
   /** The other half of a tee. @throws TypeError for a body that was used or is locked */
@@ -106,11 +98,13 @@ export class BodySource {
     const { content } = this
     // Complete bytes serve any number of readers, each of whom gets a copy.
     if (content === null || (content instanceof Uint8Array && this.stream === null)) {
-      return new BodySource(content === null ? null : content.slice(), this.Implementation)
+      return new BodySource(content === null ? null : content.slice(), this.Implementation, this.signal)
     }
     const [mine, other] = this.body!.tee()
     this.content = mine
     this.stream = mine
+    // The other branch may have read all that there is, which no abort takes from this one.
+    this.signal = null
     return new BodySource(other, this.Implementation)
   }
 
@@ -121,7 +115,7 @@ export class BodySource {
       recogniseFiles(stream)
       return stream
     }
-    return bytesStream(this.isConsumed ? new Uint8Array(0) : (content as Bytes), this.Implementation)
+    return bytesStream(this.isConsumed ? new Uint8Array(0) : (content as Bytes), this.Implementation, this.signal)
   }
 }
 
@@ -129,18 +123,29 @@ function isStream(content: Exclude<Content, null>): content is ReadableStream {
   return !(content instanceof Uint8Array) && !(content instanceof NativeSource)
 }
 
-/** Complete bytes as a byte stream. */
-function bytesStream(bytes: Bytes, Implementation: ReadableStreamConstructor): ReadableStream {
+/** A body without bytes is over when it comes, so that no abort reaches it. */
+function throwIfAborted(bytes: Bytes, signal: AbortSignal | null): void {
+  if (bytes.byteLength > 0 && signal?.aborted === true) throw signal.reason
+}
+
+/** Complete bytes as a byte stream. The signal is looked at rather than listened to: it may outlive many bodies. */
+function bytesStream(
+  bytes: Bytes,
+  Implementation: ReadableStreamConstructor,
+  signal: AbortSignal | null,
+): ReadableStream {
   const source: UnderlyingByteSource = {
     type: 'bytes',
     pull(controller) {
       markDisturbed(stream)
+      throwIfAborted(bytes, signal)
       if (bytes.byteLength > 0) controller.enqueue(bytes.slice())
       controller.close()
       controller.byobRequest?.respond(0)
     },
     cancel() {
       markDisturbed(stream)
+      throwIfAborted(bytes, signal)
     },
   }
   const stream = new Implementation(source, { highWaterMark: 0 }) as ReadableStream

@@ -194,8 +194,9 @@ class FetchHandler implements DispatchHandler {
     this.hasHead = true
     const encoded = isBodiless ? null : this.openStream(controller)
     const body = encoded === null || codings.length === 0 ? encoded : decodeStream(encoded, codings, Implementation)
-    // Nothing is read ahead of the reader.
-    if (!isBodiless) controller.pause()
+    const isEmpty = isBodiless || valueOf(headers, 'content-length') === '0'
+    // Nothing is read ahead of the reader; a body of no bytes is over with its head.
+    if (!isEmpty) controller.pause()
     this.response?.resolve(
       createResponse({
         status,
@@ -204,7 +205,7 @@ class FetchHandler implements DispatchHandler {
         url: request.url.text,
         isRedirected: hops.count > 0,
         type: hops.isCrossOrigin ? 'cors' : 'basic',
-        body: BodySource.checked(body, Implementation, request.integrity),
+        body: BodySource.checked(body, Implementation, request.integrity, isEmpty ? null : request.signal),
         trailers: () => this.trailers.promise,
       }),
     )

@@ -108,7 +108,9 @@ export class NativeFetch implements Receiver, Submission {
       this.finish()
       const body = isBodiless ? null : new Uint8Array(head.body)
       const { trailerText } = head
-      this.resolve(head, BodySource.checked(body, this.Implementation, integrity), () => Promise.resolve(trailerText))
+      const { signal } = this.request
+      const checked = BodySource.checked(body, this.Implementation, integrity, signal)
+      this.resolve(head, checked, () => Promise.resolve(trailerText))
       return
     }
     const { agentState } = this

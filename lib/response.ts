@@ -118,13 +118,14 @@ function defineResponse(): ResponseClass {
     }
 
     async blob(): Promise<Blob> {
-      const buffer = await this.arrayBuffer()
-      return new Blob([buffer], { type: await this.mimeType() })
+      const bytes = await this[kParts].body.consume()
+      return new Blob([bytes], { type: await this.mimeType() })
     }
 
     async formData(): Promise<FormData> {
+      const bytes = await this[kParts].body.consume()
       const headers = { 'content-type': this.contentType() }
-      return new globalThis.Response(await this.bytes(), { headers }).formData()
+      return new globalThis.Response(bytes, { headers }).formData()
     }
 
     clone(): Response {
@@ -157,9 +158,14 @@ function defineResponse(): ResponseClass {
 
 /** Rejects also where `response` is none (Web IDL §3.7.6, an operation that returns a promise). */
 function consume<Result>(response: unknown, convert: (bytes: Bytes) => Result): Promise<Result> {
-  const parts = (response as { [kParts]?: ResponseParts } | null | undefined)?.[kParts]
-  if (parts === undefined) return Promise.reject(new TypeError('Illegal invocation: not a Response'))
-  return parts.body.consume(convert)
+  try {
+    const parts = (response as { [kParts]?: ResponseParts } | null | undefined)?.[kParts]
+    if (parts === undefined) throw new TypeError('Illegal invocation: not a Response')
+    const bytes = parts.body.consume()
+    return bytes instanceof Promise ? bytes.then(convert) : Promise.resolve(convert(bytes))
+  } catch (error) {
+    return Promise.reject(error as Error)
+  }
 }
 
 type Bytes = Uint8Array<ArrayBuffer>

@@ -40,6 +40,8 @@ class BodyUnderlyingSource implements BodyStreamState {
   isDisturbed = false
   /** The view that waits to be filled belongs to a reader that has gone. */
   private isViewAbandoned = false
+  /** The pull that waits for bytes. */
+  private waiting: Promise<void> | null = null
 
   constructor(source: NativeSource) {
     this.source = source
@@ -51,13 +53,16 @@ class BodyUnderlyingSource implements BodyStreamState {
 
   pull(controller: ReadableByteStreamController): void | Promise<void> {
     this.isDisturbed = true
+    if (this.waiting !== null) return this.waiting
     if (this.fill(controller)) return
-    return this.source.ready().then(() => {
+    this.waiting = this.source.ready().then(() => {
+      this.waiting = null
       // A readable notice always has bytes, an end or a failure behind it. A reader that has gone leaves them where
       // they are, for the next one; but while its view waits, the next one's does not call `pull` (Streams §4.10.11,
       // PullInto), so that the view has to be answered.
       if (this.stream.locked || isGiven(controller.byobRequest)) this.fill(controller)
     })
+    return this.waiting
   }
 
   cancel(reason: unknown): void {
@@ -68,6 +73,11 @@ class BodyUnderlyingSource implements BodyStreamState {
   /** A reader of views releases its lock. */
   onRelease(): void {
     this.isViewAbandoned = isGiven(this.controller.byobRequest)
+  }
+
+  /** A reader of views comes: behind a view that was abandoned before the stream had started, nobody calls `pull`. */
+  onAcquire(): void {
+    if (this.isViewAbandoned && this.waiting === null) void this.pull(this.controller)
   }
 
   /** Gives one read what there is; false when there is nothing yet. */
@@ -125,6 +135,7 @@ function getReader(this: ReadableStream, options?: ReadableStreamGetReaderOption
   const reader = (Object.getPrototypeOf(this) as { getReader: GetReader }).getReader.call(this, options)
   const underlying = states.get(this) as BodyUnderlyingSource | undefined
   if (options?.mode === undefined || underlying === undefined) return reader
+  underlying.onAcquire()
   const { releaseLock } = reader
   Object.defineProperty(reader, 'releaseLock', {
     configurable: true,

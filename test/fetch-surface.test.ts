@@ -49,6 +49,15 @@ describe.each([
     })
   })
 
+  // The built-in fetch throws outside its promise when the signal of such a response is aborted.
+  test.runIf(name === 'sluice')('an abort reaches a data: URL that is unread', async () => {
+    const controller = new AbortController()
+    const response = await contestant('data:,abc', { signal: controller.signal })
+    const reason = new Error('mine')
+    controller.abort(reason)
+    await expect(response.text()).rejects.toBe(reason)
+  })
+
   test('a blob: URL gives its Blob, whole or a range', async () => {
     const url = URL.createObjectURL(new Blob(['hello sluice'], { type: 'text/x' }))
     const whole = await contestant(url)

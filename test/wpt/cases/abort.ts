@@ -172,6 +172,59 @@ wpt(file, {
       },
     ]),
   ),
+  ...Object.fromEntries(
+    METHODS.map((method) => [
+      `${method}() of a body that has come, after the abort, rejects before another microtask`,
+      async (context: Context) => {
+        const controller = new AbortController()
+        const response = await context.respond('a=1', { 'content-type': 'x/y' }, { signal: controller.signal })
+        const reason = new Error('mine')
+        controller.abort(reason)
+        const order: unknown[] = []
+        const read = response[method]().catch((error: unknown) => order.push(error))
+        await Promise.all([read, Promise.resolve().then(() => order.push('next'))])
+        expect(order).toEqual([reason, 'next'])
+      },
+    ]),
+  ),
+  'an aborted signal rejects before another microtask': async (context) => {
+    const origin = await context.serve(echo)
+    const order: string[] = []
+    const refused = context.fetch(origin, { signal: aborted() }).catch(() => order.push('fetch'))
+    await Promise.all([refused, Promise.resolve().then(() => order.push('next'))])
+    expect(order).toEqual(['fetch', 'next'])
+  },
+  'abort errors the stream of a body that has come and is unread': async (context) => {
+    const controller = new AbortController()
+    const response = await context.respond('abc', {}, { signal: controller.signal })
+    const reader = response.body!.getReader()
+    const { closed } = reader
+    closed.catch(() => {})
+    controller.abort('mine')
+    expect(await rejection(reader.read())).toBe('mine')
+    expect(await rejection(closed)).toBe('mine')
+  },
+  'abort errors both halves of a clone whose body has come': async (context) => {
+    const controller = new AbortController()
+    const response = await context.respond('abc', {}, { signal: controller.signal })
+    const clone = response.clone()
+    controller.abort('mine')
+    expect(await rejection(response.text())).toBe('mine')
+    expect(await rejection(clone.text())).toBe('mine')
+  },
+  'abort makes the cancel of an unread body reject': async (context) => {
+    const controller = new AbortController()
+    const response = await context.respond('abc', {}, { signal: controller.signal })
+    controller.abort('mine')
+    expect(await rejection(response.body!.cancel())).toBe('mine')
+  },
+  'abort does nothing to a body of no bytes': async (context) => {
+    const controller = new AbortController()
+    const response = await context.respond('', { 'content-length': '0' }, { signal: controller.signal })
+    const reader = response.body!.getReader()
+    controller.abort()
+    expect((await reader.read()).done).toBe(true)
+  },
   'abort makes a read that waits reject, and closed too': async (context) => {
     const controller = new AbortController()
     const { response } = await context.stream({ signal: controller.signal })

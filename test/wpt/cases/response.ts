@@ -151,6 +151,32 @@ wpt('fetch/api/response/response-consume-stream.any.js', {
   },
 })
 
+const uses: [string, (body: ReadableStream<Uint8Array>) => Promise<unknown>][] = [
+  ['a read', (body) => body.getReader().read()],
+  ['a read into a view', (body) => body.getReader({ mode: 'byob' }).read(new Uint8Array(1))],
+  ['cancel of a reader', (body) => body.getReader().cancel()],
+  ['a pipe', (body) => body.pipeTo(new WritableStream())],
+]
+
+wpt(
+  'fetch/api/response/response-stream-disturbed-by-pipe.any.js',
+  Object.fromEntries(
+    uses.flatMap(([use, start]) =>
+      ['that has come', 'that comes'].map((kind) => [
+        `${use} uses a body ${kind} at once`,
+        async (context: Context) => {
+          const open = kind === 'that comes' ? await context.stream() : null
+          const response = open?.response ?? (await context.respond('a'))
+          const used = start(response.body!)
+          expect(response.bodyUsed).toBe(true)
+          open?.end()
+          await used
+        },
+      ]),
+    ),
+  ),
+)
+
 wptStreams('fetch/api/response/response-cancel-stream.any.js', {
   'cancel uses the body': async (context) => {
     const response = await context.respond('a')
