@@ -71,6 +71,8 @@ export interface FetchRequest {
   /** Flat, lower-case names. */
   headers: string[]
   body: DispatchBody
+  /** The body is a Request's own stream. */
+  isOfRequest: boolean
   /** The body where it was given as text: `MockAgent` compares it. */
   text: string | null
   contentLength: number | null
@@ -133,15 +135,14 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
   if (contentType !== null && !hasHeader(headers, 'content-type')) headers.push('content-type', contentType)
   readCacheHeaders(headers, policies.cache)
   addDefaults(headers, policies.mode)
-  const length =
-    body.kind === 'bytes' ? body.bytes.byteLength : body.kind === 'stream' || body.kind === 'file' ? body.length : null
   return {
     url,
     method,
     headers,
     body,
+    isOfRequest: init.body === undefined && body.kind === 'stream' && isWebStream(body.source),
     text: typeof bodyInit === 'string' || bodyInit instanceof URLSearchParams ? bodyInit.toString() : null,
-    contentLength: body.kind === 'none' && SAYS_EMPTY.has(method) ? 0 : length,
+    contentLength: lengthOf(body, method),
     signal: readSignal(init.signal === undefined ? base?.signal : init.signal),
     redirect: policies.redirect as RequestRedirect,
     isCachedOnly: policies.cache === 'only-if-cached',
@@ -159,6 +160,12 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
       maxCompressionRatio: readNumber(init, 'maxCompressionRatio', 0),
     },
   }
+}
+
+/** Bytes that a request announces. */
+export function lengthOf(body: DispatchBody, method: string): number | null {
+  if (body.kind === 'none') return SAYS_EMPTY.has(method) ? 0 : null
+  return body.kind === 'bytes' ? body.bytes.byteLength : body.length
 }
 
 /** Any library's `Request`: its class is not needed to read it. */

@@ -1,13 +1,15 @@
 /** WHATWG `fetch` over an agent (Fetch §5.6). */
+import type { ReadableStream } from 'node:stream/web'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { Upload } from '../streams/upload.ts'
 import { Agent, kStreams, kTransport } from './agent.ts'
+import { EarlyBody } from './early-body.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { fetchThroughDispatcher } from './fetch-dispatcher.ts'
 import { hasHeader } from './fetch-headers.ts'
 import { fetchFailed } from './fetch-error.ts'
-import { assertSendable, createFetchRequest, NetworkError } from './fetch-request.ts'
-import type { FetchInit } from './fetch-request.ts'
+import { assertSendable, createFetchRequest, lengthOf, NetworkError } from './fetch-request.ts'
+import type { FetchInit, FetchRequest } from './fetch-request.ts'
 import { getGlobalAgent } from './global-agent.ts'
 import { fetchLocally, isLocal } from './local-fetch.ts'
 import { NativeFetch } from './native-fetch.ts'
@@ -57,6 +59,8 @@ function start(input: string | URL | Request, init: FetchInit): Promise<SluiceRe
   } catch (error) {
     throw fetchFailed(error)
   }
+  // Trailers follow a body without a length.
+  if (request.isOfRequest && (init.trailers ?? null) === null) await openEarly(request)
   const { body, headers } = request
   const isChunked = body.kind === 'stream' && request.contentLength === null && !hasHeader(headers, 'content-length')
   request.trailers = readTrailers(init.trailers, headers, isChunked)
@@ -68,6 +72,18 @@ function start(input: string | URL | Request, init: FetchInit): Promise<SluiceRe
   }
   if (isOwn(dispatcher)) return new NativeFetch(request, Implementation).run(dispatcher)
   return fetchThroughDispatcher(dispatcher, request, Implementation)
+}
+
+/** @throws the signal's reason when it is aborted meanwhile */
+async function openEarly(request: FetchRequest): Promise<void> {
+  const { body, method, signal } = request
+  if (body.kind !== 'stream') return
+  const early = new EarlyBody(body.source as ReadableStream)
+  request.body = await early.open()
+  request.contentLength = lengthOf(request.body, method)
+  if (signal?.aborted !== true) return
+  early.cancel(signal.reason).catch(() => {})
+  throw signal.reason
 }
 
 /** A composed agent is a proxy whose `dispatch` is not the class's: its interceptors must be asked. */

@@ -164,6 +164,11 @@ wpt('fetch/api/redirect/redirect-method.any.js', {
       expect([seen.method, seen.body]).toEqual(['POST', expect.stringMatching(expected)])
     }
   },
+  '307 sends the body of a Request again': async (context) => {
+    const origin = await startRedirect(context)
+    const request = new Request(`${origin}/307`, { method: 'POST', body: 'text' })
+    expect(await (await context.fetch(request)).json()).toMatchObject({ method: 'POST', body: 'text' })
+  },
 })
 
 wpt('fetch/api/redirect/redirect-upload.h2.any.js', {

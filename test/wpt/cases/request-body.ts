@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import { expect } from 'vitest'
 import { echo, encode, rejection } from '../context.ts'
-import type { Context } from '../context.ts'
+import type { Context, Seen } from '../context.ts'
 import { wpt } from '../registry.ts'
 
 const TEXT = 'text/plain;charset=UTF-8'
@@ -238,6 +238,58 @@ wpt('fetch/api/request/request-disturbed.any.js', {
     await (await context.fetch(request)).text()
     expect(request.bodyUsed).toBe(true)
     expect(await rejection(context.fetch(request))).toBeInstanceOf(TypeError)
+  },
+  'a Request is used from the call on': async (context) => {
+    const origin = await context.serve(echo)
+    const request = new Request(origin, { method: 'POST', body: 'x' })
+    const sent = context.fetch(request)
+    expect(request.bodyUsed).toBe(true)
+    expect(await rejection(request.text())).toBeInstanceOf(TypeError)
+    await sent
+  },
+  'the body of a Request has its length': async (context) => {
+    const origin = await context.serve(echo)
+    for (const body of ['text', encode('text'), new Blob(['text']), new URLSearchParams('text'), 'x'.repeat(600_000)]) {
+      const response = await context.fetch(new Request(origin, { method: 'POST', body }))
+      const { headers, body: sent } = (await response.json()) as Seen
+      expect([headers['content-length'], headers['transfer-encoding']]).toEqual([`${sent.length}`, undefined])
+    }
+  },
+  'a Request whose stream goes on is sent as it comes': async (context) => {
+    const started = Promise.withResolvers<void>()
+    const origin = await context.serve((request, response) => {
+      request.once('data', () => started.resolve())
+      echo(request, response)
+    })
+    let feed!: ReadableStreamDefaultController
+    const body = new ReadableStream({ start: (controller) => void (feed = controller) })
+    feed.enqueue(encode('a'))
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit
+    const sent = context.fetch(new Request(origin, init))
+    await started.promise
+    feed.enqueue(encode('b'))
+    feed.close()
+    const seen = (await (await sent).json()) as Seen
+    expect([seen.body, seen.headers['transfer-encoding']]).toEqual(['ab', 'chunked'])
+  },
+  'a Request whose stream fails at once fails with its error': async (context) => {
+    const origin = await context.serve(echo)
+    const failure = new Error('mine')
+    const body = new ReadableStream({ pull: (controller) => controller.error(failure) })
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit
+    const reason = (await rejection(context.fetch(new Request(origin, init)))) as Error
+    expect([reason, reason.cause]).toContain(failure)
+  },
+  'a Request that is aborted in the tick of the call cancels its stream': async (context) => {
+    const cancelled: unknown[] = []
+    const origin = await context.serve(echo)
+    const controller = new AbortController()
+    const body = new ReadableStream({ cancel: (reason) => void cancelled.push(reason) })
+    const init = { method: 'POST', body, duplex: 'half', signal: controller.signal } as RequestInit
+    const sent = context.fetch(new Request(origin, init))
+    controller.abort('mine')
+    expect(await rejection(sent)).toBe('mine')
+    expect(cancelled).toEqual(['mine'])
   },
   'a Request whose body was read is refused': async (context) => {
     const origin = await context.serve(echo)
