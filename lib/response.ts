@@ -5,6 +5,7 @@
 import type { ReadableStream } from 'node:stream/web'
 import { inspect } from 'node:util'
 import type { BodySource } from './body-source.ts'
+import { parseForm, readBoundary } from './form-parser.ts'
 import { toHeaders } from './header-list.ts'
 
 /** As undici's: `cors` after a redirect to another origin. */
@@ -124,6 +125,8 @@ function defineResponse(): ResponseClass {
 
     async formData(): Promise<FormData> {
       const bytes = await this[kParts].body.consume()
+      const boundary = readBoundary(this.contentType())
+      if (boundary !== null) return parseForm(bytes, boundary)
       const headers = { 'content-type': this.contentType() }
       return new globalThis.Response(bytes, { headers }).formData()
     }

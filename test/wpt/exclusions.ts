@@ -15,7 +15,31 @@ const SLUICE: readonly Name[] = ['sluice', 'sluice, reqwest', 'sluice, undici']
 
 const METHODS = ['text', 'json', 'bytes', 'arrayBuffer', 'blob', 'formData']
 
+/** Of fetch/api/body/formdata-parsing.any.js, and what undici's parser does. */
+const UNDICI_FORMS: Record<string, string> = {
+  'parses a field that speaks of the boundary': 'takes the boundary wherever it stands',
+  'parses a field with the boundary in a line': 'takes the boundary wherever it stands',
+  'parses a field with a longer boundary': 'takes the boundary wherever it stands',
+  'parses blanks behind a boundary': 'refuses them',
+  'parses escapes of a name as they are': 'undoes them',
+  'parses escapes of a file name as they are': 'undoes them',
+  'parses a transfer encoding, undone by nobody': 'undoes it',
+  'parses the last of two types in a line': 'keeps a type as it was sent',
+  'parses a type in its own form': 'keeps a type as it was sent',
+  'parses a type that is none': 'keeps a type as it was sent',
+  'refuses a preamble': 'passes over it',
+  'refuses text behind the last boundary': 'passes over it',
+  'refuses a NUL in a name': 'takes it',
+  'refuses a NUL in another header': 'takes it',
+  'a file was last modified in 1970': 'gives it the time of parsing',
+}
+
 export const EXCLUSIONS: readonly Exclusion[] = [
+  ...Object.entries(UNDICI_FORMS).map(([title, does]): Exclusion => ({
+    title: `fetch/api/body/formdata-parsing.any.js: ${title}`,
+    on: ['built-in'],
+    reason: `undici ${does}`,
+  })),
   ...[...METHODS.map((method) => `${method}() of a body that has come, after the abort,`), 'an aborted signal'].map(
     (subject): Exclusion => ({
       title: `fetch/api/abort/general.any.js: ${subject} rejects before another microtask`,
