@@ -136,10 +136,13 @@ function bytesStream(
 ): ReadableStream {
   const source: UnderlyingByteSource = {
     type: 'bytes',
+    start(controller) {
+      if (bytes.byteLength === 0) controller.close()
+    },
     pull(controller) {
       markDisturbed(stream)
       throwIfAborted(bytes, signal)
-      if (bytes.byteLength > 0) controller.enqueue(bytes.slice())
+      controller.enqueue(bytes.slice())
       controller.close()
       controller.byobRequest?.respond(0)
     },

@@ -22,6 +22,11 @@ wptStreams('streams/readable-streams/default-reader.any.js', {
     expect(await reader.read()).toEqual({ done: true, value: undefined })
     expect(await reader.closed).toBe(undefined)
   },
+  'a body of no bytes is closed without a read': async (context) => {
+    const response = await context.respond('', { 'content-length': '0' })
+    expect(await response.body!.getReader().closed).toBe(undefined)
+    expect(response.bodyUsed).toBe(false)
+  },
   'reads that wait are served in order, and ended together': async (context) => {
     const { response, write, end } = await context.stream()
     const reader = response.body!.getReader()
