@@ -422,21 +422,6 @@ wpt('fetch/content-length/content-length.html', {
   },
 })
 
-wpt('fetch/content-length/parsing.window.js', {
-  'a length that is repeated and the same is one': async (context) => {
-    const origin = await context.raw('HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok')
-    expect(await (await context.fetch(origin)).text()).toBe('ok')
-  },
-  'lengths that differ are a network error': async (context) => {
-    const origin = await context.raw('HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc')
-    expect(await rejection(context.fetch(origin))).toBeInstanceOf(TypeError)
-  },
-  'a length that is no number is a network error': async (context) => {
-    const origin = await context.raw('HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nabc')
-    expect(await rejection(context.fetch(origin))).toBeInstanceOf(TypeError)
-  },
-})
-
 const sri = (algorithm: string, text: string): string =>
   `${algorithm}-${createHash(algorithm).update(text).digest('base64')}`
 
