@@ -159,3 +159,58 @@ export const EXCLUSIONS: readonly Exclusion[] = [
     reason: 'undici keeps the blanks',
   },
 ]
+
+/** Files and folders of web-platform-tests within the subjects of this suite that no case follows. */
+export const NOT_FOLLOWED: readonly { path: string; reason: string }[] = [
+  ...[
+    'fetch/api/cors',
+    'fetch/api/basic/mode-no-cors.sub.any.js',
+    'fetch/api/basic/mode-same-origin.any.js',
+    'fetch/api/redirect/redirect-mode.any.js, opaque responses',
+    'fetch/api/redirect/redirect-origin.any.js',
+    'fetch/range/sw.https.window.js',
+  ].map((path) => ({ path, reason: 'a program has no origin, so that no request of its is cross-origin' })),
+  ...['fetch/api/credentials', 'fetch/api/basic/request-private-network-headers.tentative.any.js'].map((path) => ({
+    path,
+    reason: 'there is no cookie store, no HTTP authentication by the user and no private network to guard',
+  })),
+  ...[
+    'fetch/api/policies',
+    'fetch/api/basic/referrer.any.js',
+    'fetch/api/redirect/redirect-referrer.any.js',
+    'fetch/api/request/destination',
+    'fetch/api/request/request-navigation-type.html',
+    'fetch/api/request/multi-globals',
+    'fetch/api/response/multi-globals',
+    'fetch/api/basic/mediasource.window.js',
+    'fetch/api/basic/block-mime-as-script.html',
+    'fetch/data-urls/navigate.window.js',
+  ].map((path) => ({ path, reason: 'there is no page, no frame and no element' })),
+  ...['fetch/api/abort/serviceworker-intercepted.https.html', 'fetch/api/abort/cache.https.html'].map((path) => ({
+    path,
+    reason: 'there is no service worker and no Cache',
+  })),
+  ...['fetch/api/request/request-cache-*.html', 'fetch/http-cache', 'fetch/stale-while-revalidate'].map((path) => ({
+    path,
+    reason: 'there is no HTTP cache; the cache modes are followed as the headers they send',
+  })),
+  ...[
+    'fetch/api/idlharness.any.js',
+    'fetch/api/headers, of Headers that a program makes',
+    'fetch/api/request, of the Request class',
+    'fetch/api/response/response-static-*.any.js',
+    'fetch/api/response/response-init-*.any.js',
+    'streams/*/constructor.any.js, bad-underlying-sources.any.js, bad-strategies.any.js, properties.any.js',
+    'streams/readable-byte-streams/construct-byob-request.any.js, respond-after-enqueue.any.js',
+    'streams/writable-streams, streams/transform-streams',
+    'streams/transferable',
+  ].map((path) => ({ path, reason: "these classes are the platform's, which Node tests" })),
+  ...['fetch/api/request/request-keepalive-quota.html', 'fetch/api/basic/keepalive.html'].map((path) => ({
+    path,
+    reason: 'keepalive outlives a page, of which there is none; it is accepted',
+  })),
+  {
+    path: 'fetch/api/basic/request-upload.any.js, of 421',
+    reason: 'the pool would choose the same connection (COMPATIBILITY.md)',
+  },
+]

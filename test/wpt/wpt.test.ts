@@ -21,7 +21,7 @@ import './cases/request-init.ts'
 import './cases/response.ts'
 import { Context } from './context.ts'
 import type { Name } from './context.ts'
-import { EXCLUSIONS } from './exclusions.ts'
+import { EXCLUSIONS, NOT_FOLLOWED } from './exclusions.ts'
 import { cases } from './registry.ts'
 import type { Case } from './registry.ts'
 
@@ -69,6 +69,14 @@ for (const [file, ofFile] of Map.groupBy(cases, (one) => one.file)) {
   })
 }
 
+test('what is not followed has a reason, and no case', () => {
+  const followed = new Set(cases.map(({ file }) => file))
+  for (const { path, reason } of NOT_FOLLOWED) {
+    expect(reason).not.toBe('')
+    expect(followed.has(path), path).toBe(false)
+  }
+})
+
 test('every exclusion names a case and who fails it', () => {
   const known = new Map(cases.map((one) => [one.name, namesOf(one)]))
   const unknown = EXCLUSIONS.filter(
@@ -81,5 +89,7 @@ test('every exclusion names a case and who fails it', () => {
 afterAll(() => {
   const lines = [...counts].map(([name, { held, excluded }]) => `wpt, ${name}: ${held} hold, ${excluded} excluded`)
   const files = new Set(cases.map(({ file }) => file)).size
-  process.stdout.write(`wpt: ${cases.length} cases after ${files} files\n${lines.join('\n')}\n`)
+  process.stdout.write(
+    `wpt: ${cases.length} cases after ${files} files, ${NOT_FOLLOWED.length} paths not followed\n${lines.join('\n')}\n`,
+  )
 })
