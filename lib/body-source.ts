@@ -137,12 +137,13 @@ function bytesStream(
   const source: UnderlyingByteSource = {
     type: 'bytes',
     start(controller) {
-      if (bytes.byteLength === 0) controller.close()
+      // Others than the platform's tell that they were read only by asking for bytes.
+      if (bytes.byteLength === 0 && Implementation === globalThis.ReadableStream) controller.close()
     },
     pull(controller) {
       markDisturbed(stream)
       throwIfAborted(bytes, signal)
-      controller.enqueue(bytes.slice())
+      if (bytes.byteLength > 0) controller.enqueue(bytes.slice())
       controller.close()
       controller.byobRequest?.respond(0)
     },
