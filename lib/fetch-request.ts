@@ -143,7 +143,7 @@ export function createFetchRequest(input: unknown, init: FetchInit): FetchReques
     isOfRequest: init.body === undefined && body.kind === 'stream' && isWebStream(body.source),
     text: typeof bodyInit === 'string' || bodyInit instanceof URLSearchParams ? bodyInit.toString() : null,
     contentLength: lengthOf(body, method),
-    signal: readSignal(init.signal === undefined ? base?.signal : init.signal),
+    signal: init.signal === undefined && base !== null ? signalOf(base) : readSignal(init.signal),
     redirect: policies.redirect as RequestRedirect,
     isCachedOnly: policies.cache === 'only-if-cached',
     integrity: Integrity.parse(`${init.integrity === undefined ? (base?.integrity ?? '') : init.integrity}`),
@@ -208,6 +208,15 @@ function readMethod(method: unknown): string {
 
 function isWebStream(body: unknown): boolean {
   return typeof (body as Partial<ReadableStream> | null | undefined)?.getReader === 'function'
+}
+
+/** Requests by their signal: Node's follows the caller's only as long as the Request lives. */
+const owners = new WeakMap<AbortSignal, Request>()
+
+function signalOf(request: Request): AbortSignal | null {
+  const signal = readSignal(request.signal)
+  if (signal !== null) owners.set(signal, request)
+  return signal
 }
 
 function readSignal(signal: unknown): AbortSignal | null {

@@ -4,6 +4,7 @@ import { Agent as UndiciAgent } from 'undici'
 import { Agent, fetch } from '../lib/index.ts'
 import type { DispatcherLike } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
+import { collectGarbage } from './support/gc.ts'
 import { closedPort, startFlood, startServer } from './support/servers.ts'
 
 const LENGTH = 64 * 1024 * 1024
@@ -103,6 +104,33 @@ describe.each(rows)('a signal, over $name', ({ open }) => {
     controller.abort(new Error('enough'))
     await until(() => server.sockets.size === 0)
     await expect(response.text()).rejects.toThrow('enough')
+    await dispatcher.destroy()
+  })
+
+  test('of a Request that nobody holds any more rejects before the head', async () => {
+    await using server = await startServer(() => {})
+    const dispatcher = open()
+    const controller = new AbortController()
+    const fetching = fetch(new Request(server.origin, { signal: controller.signal }), { dispatcher })
+    await until(() => server.sockets.size === 1)
+    await collectGarbage()
+    controller.abort('enough')
+    await expect(fetching).rejects.toBe('enough')
+    await dispatcher.destroy()
+  })
+
+  test('of a Request that nobody holds any more fails a body that comes, and one that has come', async () => {
+    await using server = await startServer((_request, response) => response.end('abc'))
+    await using flood = await startFlood({ length: LENGTH })
+    const dispatcher = open()
+    const controller = new AbortController()
+    const { signal } = controller
+    const come = await fetch(new Request(server.origin, { signal }), { dispatcher })
+    const coming = await fetch(new Request(flood.origin, { signal }), { dispatcher })
+    await collectGarbage()
+    controller.abort('enough')
+    await expect(come.text()).rejects.toBe('enough')
+    await expect(coming.text()).rejects.toBe('enough')
     await dispatcher.destroy()
   })
 
