@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs'
 
 /**
  * The fixtures of `test/fixtures/tls`: `signed` by the test CA for localhost and the loopback addresses; `wrong-host`
- * by the CA for another name; `expired` by the CA, out of date; `self-signed` by itself; `client` by itself, to be shown
- * to servers.
+ * by the CA for another name; `expired` and `future` by the CA, out of date; `chained` by an intermediate of the CA, which
+ * it brings along; `self-signed` by itself; `client` by itself, to be shown to servers.
  */
-export type CertificateName = 'signed' | 'wrong-host' | 'expired' | 'self-signed' | 'client'
+export type CertificateName = 'signed' | 'wrong-host' | 'expired' | 'future' | 'chained' | 'self-signed' | 'client'
 
 /** The certificate of the test CA, PEM. */
 export const certificateAuthority = read('ca.crt')

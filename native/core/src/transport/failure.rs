@@ -115,6 +115,10 @@ fn io_error(error: &io::Error, phase: Phase, peer: &Peer<'_>) -> Option<CoreErro
     }
     match error.kind() {
         io::ErrorKind::TimedOut if phase == Phase::Connect => Some(connect_timeout(peer)),
+        io::ErrorKind::UnexpectedEof if phase == Phase::Connect && peer.origin.is_https() => Some(CoreError::Tls {
+            code: "ECONNRESET",
+            message: "Client network socket disconnected before secure TLS connection was established".into(),
+        }),
         io::ErrorKind::UnexpectedEof if error.get_ref().is_none_or(|inner| inner.source().is_none()) => {
             Some(CoreError::Socket("other side closed".into()))
         }

@@ -1,6 +1,5 @@
 //! TLS over a stream.
 
-use std::io;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -44,10 +43,6 @@ impl Tls {
             .map_err(|_| CoreError::InvalidArgument(format!("invalid servername {host}")))?;
         match TlsConnector::from(config).connect(name, stream).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(CoreError::Tls {
-                code: "ECONNRESET",
-                message: "Client network socket disconnected before secure TLS connection was established".into(),
-            }),
             Err(error) => Err(classify(
                 &error,
                 Phase::Connect,
