@@ -227,8 +227,15 @@ describe('the environment', () => {
     ['10.0.0.0/8', '127.0.0.1', false],
     ['::1', '[::1]', true],
     ['::/64', '[::1]', true],
-  ])('NO_PROXY=%s for %s: left out is %s', async (NO_PROXY, host, isLeftOut) => {
+    ['*.shop.test', 'www.shop.test', true],
+    ['other.test shop.test', 'shop.test', true],
+    ['shop.test:PORT', 'www.shop.test', true],
+    ['shop.test:1', 'www.shop.test', false],
+    ['[::1]:PORT', '[::1]', true],
+    ['*:1', 'shop.test', false],
+  ])('NO_PROXY=%s for %s: left out is %s', async (list, host, isLeftOut) => {
     await using server = await startServer((_request, response) => response.end('ok'), { host: '::' })
+    const NO_PROXY = list.replace('PORT', `${server.port}`)
     await using proxy = await startProxy()
     const agent = `{ dispatcher: new Agent({ proxy: 'env', resolve: { 'shop.test': '127.0.0.1', 'www.shop.test': '127.0.0.1' } }) }`
     const code = program(`http://${host}:${server.port}`, agent)

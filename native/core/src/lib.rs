@@ -19,6 +19,7 @@ mod file_body;
 mod file_sink;
 mod handler;
 mod header_list;
+mod no_proxy;
 mod origin;
 mod pause;
 mod proxy;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
+use crate::no_proxy::NoProxy;
 use crate::origin::Origin;
 
 /// Proxies by scheme, as `HTTP_PROXY` and its like name them; empty for none.
@@ -12,7 +13,7 @@ pub struct ProxyUrls {
     pub all: String,
     pub http: String,
     pub https: String,
-    /// Hosts, domains and networks that are reached without (`NO_PROXY`).
+    /// What is reached without (`NO_PROXY`).
     pub none: String,
 }
 
@@ -20,6 +21,7 @@ pub struct ProxyUrls {
 #[derive(Debug, Clone)]
 pub struct ProxyRules {
     matcher: Arc<Matcher>,
+    none: Arc<NoProxy>,
     /// In place of what the proxy's URL says.
     authorization: Option<String>,
     /// Fields for the proxy alone.
@@ -51,27 +53,20 @@ pub enum ProxyProtocol {
 }
 
 impl ProxyRules {
-    pub fn new(mut urls: ProxyUrls) -> Self {
-        // The matcher would look for it among names only.
-        if urls.none.split(',').any(|part| part.trim() == "*") {
-            urls = ProxyUrls::default();
-        }
-        let matcher = Matcher::builder()
-            .all(urls.all)
-            .http(urls.http)
-            .https(urls.https)
-            .no(urls.none);
-        Self::from_matcher(matcher.build())
+    pub fn new(urls: ProxyUrls) -> Self {
+        let matcher = Matcher::builder().all(urls.all).http(urls.http).https(urls.https);
+        Self::from_matcher(matcher.build(), NoProxy::parse(&urls.none))
     }
 
     /// The environment, and the system's settings where it has them (macOS, Windows).
     pub fn system() -> Self {
-        Self::from_matcher(Matcher::from_system())
+        Self::from_matcher(Matcher::from_system(), NoProxy::from_environment())
     }
 
-    fn from_matcher(matcher: Matcher) -> Self {
+    fn from_matcher(matcher: Matcher, none: NoProxy) -> Self {
         Self {
             matcher: Arc::new(matcher),
+            none: Arc::new(none),
             authorization: None,
             headers: Vec::new(),
         }
@@ -87,6 +82,9 @@ impl ProxyRules {
 
     /// The proxy for requests to `origin`; `None` connects directly.
     pub fn proxy_for(&self, origin: &Origin) -> Option<Proxy> {
+        if self.none.contains(origin) {
+            return None;
+        }
         let intercept = self.matcher.intercept(&origin.as_str().parse().ok()?)?;
         let uri = intercept.uri();
         let (protocol, scheme, default_port) = match uri.scheme_str()? {
@@ -135,7 +133,7 @@ mod tests {
         let urls = || ProxyUrls {
             http: "http://plain.test".into(),
             all: "socks5h://me:s%20x@rest.test:99".into(),
-            none: "inside.test, 10.0.0.0/8, [::1]".into(),
+            none: "inside.test, 10.0.0.0/8, odd.test:81".into(),
             ..ProxyUrls::default()
         };
         let plain = proxy(urls(), "http://a.test").unwrap();
@@ -147,7 +145,12 @@ mod tests {
         assert_eq!(rest.origin.authority(), "rest.test:99");
         assert_eq!(rest.protocol, ProxyProtocol::Socks5 { resolves: false });
         assert_eq!(rest.credentials, Some(("me".into(), "s x".into())));
-        for origin in ["https://inside.test", "http://x.inside.test:81", "http://10.2.3.4"] {
+        for origin in [
+            "https://inside.test",
+            "http://x.inside.test:81",
+            "http://10.2.3.4",
+            "http://odd.test:81",
+        ] {
             assert!(proxy(urls(), origin).is_none(), "{origin}");
         }
     }
