@@ -70,16 +70,32 @@ impl Dialer {
         };
         match timeout(limit, self.dial_unbounded(route)).await {
             Ok(result) => result,
-            Err(_) => Err(connect_timeout(&Peer {
-                origin: &route.origin,
-                address: None,
-                connect_timeout: Some(limit),
-            })),
+            Err(_) => Err(self.timed_out(&route.origin, limit)),
+        }
+    }
+
+    /// Names the proxy too: it may be the one that is silent.
+    fn timed_out(&self, origin: &Origin, limit: Duration) -> CoreError {
+        let mut error = connect_timeout(&Peer {
+            origin,
+            address: None,
+            connect_timeout: Some(limit),
+        });
+        if let CoreError::ConnectTimeout { address, .. } = &mut error
+            && let Some(proxy) = self.proxy_for(origin)
+        {
+            let proxy = proxy.origin;
+            *address = format!("{address} through proxy {}:{}", proxy.host(), proxy.port());
         }
     }
 
     async fn dial_unbounded(&self, route: &Route) -> Result<Dialed, CoreError> {
         let origin = &route.origin;
+        error
+    }
+
+    fn proxy_for(&self, origin: &Origin) -> Option<Proxy> {
+        self.proxies.as_ref()?.proxy_for(origin)
         let mut dialed = self.open(origin).await?;
         if origin.is_https() {
             let tls = if route.http1_only {
@@ -105,7 +121,7 @@ impl Dialer {
                 forward: None,
             });
         }
-        let proxy = self.proxies.as_ref().and_then(|rules| rules.proxy_for(origin));
+        let proxy = self.proxy_for(origin);
         let tcp = self
             .connect_tcp(proxy.as_ref().map_or(origin, |proxy| &proxy.origin))
             .await?;
