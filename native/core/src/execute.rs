@@ -214,6 +214,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
         origin: options.origin.clone(),
         servername: options.servername.clone(),
         http1_only: options.http1_only,
+        tunnels: options.upgrade.is_some() || options.method == Method::CONNECT,
         connect_timeout: options.connect_timeout,
     };
     let lease = transport.checkout(route).await?;

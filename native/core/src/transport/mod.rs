@@ -34,6 +34,9 @@ pub struct Route {
     /// The name for SNI and for the certificate; the origin's host by default.
     pub servername: Option<String>,
     pub http1_only: bool,
+    /// A proxy is asked for a tunnel where it could pass the request on: what follows a switch of protocols is not
+    /// HTTP, and no proxy's to understand (RFC 6455 §4.1).
+    pub tunnels: bool,
     /// `None` is the agent's, `Duration::MAX` no limit.
     pub connect_timeout: Option<Duration>,
 }

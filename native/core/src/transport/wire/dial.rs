@@ -55,6 +55,10 @@ impl Dialer {
         }
     }
 
+    pub fn has_proxies(&self) -> bool {
+        self.proxies.is_some()
+    }
+
     pub fn offers_http2(&self) -> bool {
         self.negotiating.offers_http2()
     }
@@ -87,16 +91,16 @@ impl Dialer {
             let proxy = proxy.origin;
             *address = format!("{address} through proxy {}:{}", proxy.host(), proxy.port());
         }
-    }
-
-    async fn dial_unbounded(&self, route: &Route) -> Result<Dialed, CoreError> {
-        let origin = &route.origin;
         error
     }
 
     fn proxy_for(&self, origin: &Origin) -> Option<Proxy> {
         self.proxies.as_ref()?.proxy_for(origin)
-        let mut dialed = self.open(origin).await?;
+    }
+
+    async fn dial_unbounded(&self, route: &Route) -> Result<Dialed, CoreError> {
+        let origin = &route.origin;
+        let mut dialed = self.open(route).await?;
         if origin.is_https() {
             let tls = if route.http1_only {
                 &self.http1
@@ -111,7 +115,8 @@ impl Dialer {
     }
 
     /// A stream whose other end is the origin, or a proxy that passes requests on.
-    async fn open(&self, origin: &Origin) -> Result<Dialed, CoreError> {
+    async fn open(&self, route: &Route) -> Result<Dialed, CoreError> {
+        let origin = &route.origin;
         if let Some(path) = &self.socket.socket_path {
             return Ok(Dialed {
                 stream: connect_unix(path).await?,
@@ -133,19 +138,20 @@ impl Dialer {
             forward: None,
         };
         match proxy {
-            Some(proxy) => self.pass(dialed, origin, proxy).await,
+            Some(proxy) => self.pass(dialed, route, proxy).await,
             None => Ok(dialed),
         }
     }
 
     /// Asks the proxy at the other end for a connection to `origin`, unless it is to pass on requests one by one.
-    async fn pass(&self, mut dialed: Dialed, origin: &Origin, proxy: Proxy) -> Result<Dialed, CoreError> {
+    async fn pass(&self, mut dialed: Dialed, route: &Route, proxy: Proxy) -> Result<Dialed, CoreError> {
+        let origin = &route.origin;
         if proxy.origin.is_https() {
             let host = proxy.origin.host();
             dialed.stream = self.http1.handshake(&proxy.origin, host, dialed.stream).await?;
         }
         match proxy.protocol {
-            ProxyProtocol::Http if origin.is_https() || self.tunnels_all => {
+            ProxyProtocol::Http if origin.is_https() || self.tunnels_all || route.tunnels => {
                 connect_through(&mut dialed.stream, origin, &proxy).await?;
             }
             ProxyProtocol::Http => dialed.forward = Some(proxy.header_lines.into()),

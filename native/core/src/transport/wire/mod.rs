@@ -69,7 +69,7 @@ pub struct WireTransport {
     last: Mutex<Weak<Pool>>,
 }
 
-type PoolKey = (Origin, Option<String>, bool);
+type PoolKey = (Origin, Option<String>, bool, bool);
 
 impl WireTransport {
     pub fn new(config: TransportConfig) -> Self {
@@ -113,7 +113,12 @@ impl WireTransport {
     }
 
     fn find_pool(&self, route: Route) -> Arc<Pool> {
-        let key = (route.origin.clone(), route.servername.clone(), route.http1_only);
+        let key = (
+            route.origin.clone(),
+            route.servername.clone(),
+            route.http1_only,
+            route.tunnels,
+        );
         let mut pools = self.pools();
         if let Some(pool) = pools.get(&key) {
             return Arc::clone(pool);
@@ -143,7 +148,9 @@ fn connection_window(config: &TransportConfig) -> u32 {
 impl Transport for WireTransport {
     type Lease = WireLease;
 
-    async fn checkout(&self, route: Route) -> Result<WireLease, CoreError> {
+    async fn checkout(&self, mut route: Route) -> Result<WireLease, CoreError> {
+        // Otherwise its connections are those of every request.
+        route.tunnels &= self.dialer.has_proxies();
         let connect_timeout = route.connect_timeout;
         let lease = self.pool(route).checkout(connect_timeout).await?;
         Ok(WireLease { lease, connect_timeout })

@@ -210,7 +210,10 @@ impl Pool {
     /// Whether requests of `route` share these connections.
     pub fn serves(&self, route: &Route) -> bool {
         let own = self.route();
-        own.origin == route.origin && own.servername == route.servername && own.http1_only == route.http1_only
+        own.origin == route.origin
+            && own.servername == route.servername
+            && own.http1_only == route.http1_only
+            && own.tunnels == route.tunnels
     }
 
     /// Outlives the pool in its connections.
