@@ -14,13 +14,15 @@ const UNSET =
 
 /**
  * Runs `code` as a module in a folder of its own, and returns what it printed without the blanks around it. Imports of
- * `sluice` are this library's; without any, `fetch` and `Agent` are there. `files` lie in the folder.
+ * `sluice` are this library's; without any, `fetch` and `Agent` are there. `files` lie in the folder; `launcher` stands before
+ * the command.
  * @throws Error with what it printed, if it fails
  */
 export async function runProgram(
   code: string,
   environment: Record<string, string>,
   files: Record<string, string> = {},
+  launcher: readonly string[] = [],
 ): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-program-'))
   try {
@@ -33,7 +35,8 @@ export async function runProgram(
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
     const env: NodeJS.ProcessEnv = { ...process.env, ...environment }
     for (const name of UNSET.split(' ')) if (environment[name] === undefined) delete env[name]
-    const child = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'pipe'], env, cwd: folder })
+    const [command, ...args] = [...launcher, process.execPath, path]
+    const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'pipe'], env, cwd: folder })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
     const [status] = (await once(child, 'close')) as [number | null]

@@ -197,6 +197,7 @@ fn lookup_error(host: &str, error: &LookupError) -> CoreError {
         LookupErrorKind::Memory => ("EAI_MEMORY", -3006),
         LookupErrorKind::Service => ("EAI_SERVICE", -3010),
         LookupErrorKind::Socktype => ("EAI_SOCKTYPE", -3011),
+        LookupErrorKind::NoData => ("ENOTFOUND", -3007),
         _ => ("ENOTFOUND", -3008),
     };
     not_found(host.to_owned(), code, errno)
