@@ -10,7 +10,7 @@ export { errors }
 export { fetch } from './fetch.ts'
 export type { FetchInit } from './fetch-request.ts'
 export { getGlobalAgent, setGlobalAgent } from './global-agent.ts'
-export type { AgentOptions, ConnectOptions } from './options.ts'
+export type { AgentOptions, ConnectOptions } from './agent-options.ts'
 export type { AddressLists, AddressOption, HostTable } from './network-options.ts'
 export type { ProxyOption, ProxyServer } from './proxy-options.ts'
 export type { AddressCheck, LookupFunction } from './questions.ts'

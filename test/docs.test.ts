@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createFetchRequest } from '../lib/fetch-request.ts'
-import { optionNames } from '../lib/options.ts'
+import { optionNames } from '../lib/option-table.ts'
 import { findExamples, startWorld } from './support/examples.ts'
 import type { ExampleWorld } from './support/examples.ts'
 
