@@ -31,7 +31,12 @@ describe.skipIf(!canRunDnsStub)('a name server', () => {
   describe.each(['wire', 'reqwest'])('over %s', (transport) => {
     test.each(rows)('a name %s (%j) is %s, as in Node', async (_name, answer, failure) => {
       await using dns = await startDnsStub({ 'name.test': answer })
-      const printed = await runProgram(compare('http://name.test', `{ transport: '${transport}' }`), {}, {}, dns.launcher)
+      const printed = await runProgram(
+        compare('http://name.test', `{ transport: '${transport}' }`),
+        {},
+        {},
+        dns.launcher,
+      )
       const [nodes, ours, told] = printed.split('\n')
       expect(nodes).toBe(`${failure} getaddrinfo name.test`)
       expect(ours).toBe(nodes)

@@ -153,9 +153,7 @@ describe('the addresses of a host', () => {
       const given = (autoSelectFamilyAttemptTimeout: number): AgentOptions => ({
         resolve,
         connectTimeout: 1000,
-        ...(place === 'agent'
-          ? { autoSelectFamilyAttemptTimeout }
-          : { connect: { autoSelectFamilyAttemptTimeout } }),
+        ...(place === 'agent' ? { autoSelectFamilyAttemptTimeout } : { connect: { autoSelectFamilyAttemptTimeout } }),
       })
       const url = `http://two.test:${server.port}`
       expect(await ask(url, given(10))).toBe('second')
@@ -171,7 +169,12 @@ describe('an idle connection', () => {
     new Promise((resolve) => agent.once('disconnect', (_origin, _targets, error) => resolve(error)))
 
   test.each<[string, string, AgentOptions, string]>([
-    ['the least of the hint and keepAliveMaxTimeout', 'timeout=600', { keepAliveMaxTimeout: 30 }, 'socket idle timeout'],
+    [
+      'the least of the hint and keepAliveMaxTimeout',
+      'timeout=600',
+      { keepAliveMaxTimeout: 30 },
+      'socket idle timeout',
+    ],
     ['the hint less keepAliveTimeoutThreshold', 'timeout=1', { keepAliveTimeoutThreshold: 970 }, 'socket idle timeout'],
     ['not at all where the threshold leaves nothing', 'timeout=1', { keepAliveTimeoutThreshold: 1000 }, 'reset'],
     ['keepAliveTimeout without a hint', '', { keepAliveTimeout: 30 }, 'socket idle timeout'],

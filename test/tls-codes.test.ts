@@ -36,7 +36,9 @@ async function startTls(options: TlsOptions): Promise<{ port: number } & AsyncDi
 /** Node's: the code, or `ok` when the server has answered. */
 function nodes(port: number, options: ConnectionOptions): Promise<string> {
   return new Promise((resolve) => {
-    const socket = connect({ host: 'localhost', port, ...options }, () => socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'))
+    const socket = connect({ host: 'localhost', port, ...options }, () =>
+      socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'),
+    )
     socket.once('data', () => {
       socket.destroy()
       resolve('ok')
