@@ -3,7 +3,7 @@ import { Agent, errors, fetch } from '../lib/index.ts'
 import type { AddressOption, AgentOptions } from '../lib/index.ts'
 import { rejection } from './support/bodies.ts'
 import { errorOf } from './support/dispatch.ts'
-import { startProxy } from './support/proxies.ts'
+import { startProxy, startSocksProxy } from './support/proxies.ts'
 import { Recorder, send } from './support/recorder.ts'
 import { startServer } from './support/servers.ts'
 import type { RunningServer } from './support/servers.ts'
@@ -134,6 +134,38 @@ test('under a proxy it is the address of the proxy that counts', async () => {
   await using refused = new Agent({ proxy: proxy.url, allowAddress: ['127.0.0.2'] })
   const { cause } = await rejection(fetch(url, { dispatcher: refused }))
   expect(cause).toMatchObject({ code: 'ERR_ADDRESS_NOT_ALLOWED', address: '127.0.0.1' })
+})
+
+test('under SOCKS it is the address of the origin too, where that is looked up here or written out', async () => {
+  await using server = await startPlain('127.0.0.2')
+  await using proxy = await startSocksProxy()
+  const enter = async (scheme: string, host: string, allowAddress: AddressOption): Promise<string> => {
+    const resolve = { 'inside.test': '127.0.0.2' }
+    await using agent = new Agent({ proxy: proxy.url.replace('socks5h', scheme), resolve, allowAddress })
+    return (await fetch(`http://${host}:${server.port}`, { dispatcher: agent })).text()
+  }
+  for (const [scheme, host] of [
+    ['socks5', 'inside.test'],
+    ['socks5', '127.0.0.2'],
+    ['socks5h', '127.0.0.2'],
+    ['socks4', 'inside.test'],
+  ] as const) {
+    const { cause } = await rejection(enter(scheme, host, ['127.0.0.1']))
+    expect(cause).toMatchObject({ code: 'ERR_ADDRESS_NOT_ALLOWED', address: '127.0.0.2' })
+  }
+  expect(proxy.requests).toEqual([])
+  expect(await enter('socks5', 'inside.test', ['127.0.0.1', '127.0.0.2'])).toBe('in')
+  const { cause } = await rejection(enter('socks5h', 'inside.test', ['127.0.0.2']))
+  expect(cause).toMatchObject({ code: 'ERR_ADDRESS_NOT_ALLOWED', address: '127.0.0.1' })
+})
+
+test('an upgrade and a CONNECT are no way round', async () => {
+  await using server = await startPlain()
+  await using agent = new Agent({ allowAddress: ['10.0.0.0/8'] })
+  const refused = { code: 'ERR_ADDRESS_NOT_ALLOWED', address: '127.0.0.1' }
+  expect(await rejection(agent.upgrade({ origin: server.origin, path: '/' } as never) as never)).toMatchObject(refused)
+  expect(await rejection(agent.connect({ origin: server.origin, path: 'a.test:80' }))).toMatchObject(refused)
+  expect(server.accepted).toBe(0)
 })
 
 test.each([
