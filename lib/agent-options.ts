@@ -92,9 +92,12 @@ export interface AgentOptions {
   allowH2?: boolean | null | undefined
   /** HTTP/2 without TLS or negotiation, for `http:` origins. Default false. */
   useH2c?: boolean | null | undefined
-  /** Streams an HTTP/2 connection may have open. Default 100. */
+  /** Streams an HTTP/2 connection may have open, as far as their windows have room. Default 100. */
   maxConcurrentStreams?: number | null | undefined
-  /** Bytes of the flow-control window of an HTTP/2 stream, and of the connection. */
+  /**
+   * Bytes of the flow-control window of an HTTP/2 stream, default 800 KiB, and of the connection, default what its
+   * streams need; at most `maxBufferedBytes`.
+   */
   initialWindowSize?: number | null | undefined
   connectionWindowSize?: number | null | undefined
   /** Milliseconds between HTTP/2 PING frames; 0 is off. Default 60 s. */

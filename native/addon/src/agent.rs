@@ -109,7 +109,7 @@ fn parse_config<'cx>(cx: &mut FunctionContext<'cx>, object: Handle<'cx, JsObject
         config.transport.http2_stream_window = window_of(bytes);
     }
     if let Some(bytes) = number("http2ConnectionWindow")? {
-        config.transport.http2_connection_window = window_of(bytes);
+        config.transport.http2_connection_window = Some(window_of(bytes));
     }
     let keep_alive_delay = number("tcpKeepAliveInitialDelay")?;
     parse_socket(cx, object, keep_alive_delay, &mut config.transport.socket)?;

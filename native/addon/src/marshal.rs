@@ -44,6 +44,9 @@ pub fn write_connection_event(event: &ConnectionEvent<'_>, out: &mut Vec<u8>) {
     json.flag("http1Only", event.http1_only);
     json.flag("isHttp2", event.info.is_some_and(|info| info.is_http2));
     if let Some(info) = event.info {
+        if let Some(count) = info.max_streams {
+            json.number("maxStreams", i64::try_from(count).unwrap_or(i64::MAX));
+        }
         json.socket(info);
     }
     if let Some(error) = event.error {

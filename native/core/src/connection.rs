@@ -12,16 +12,19 @@ pub struct ConnectionInfo {
     pub local: Option<SocketAddr>,
     pub remote: Option<SocketAddr>,
     pub is_http2: bool,
+    /// Streams that it may have open at once (HTTP/2).
+    pub max_streams: Option<usize>,
     read: AtomicU64,
     written: AtomicU64,
 }
 
 impl ConnectionInfo {
-    pub fn new(local: Option<SocketAddr>, remote: Option<SocketAddr>, is_http2: bool) -> Self {
+    pub fn new(local: Option<SocketAddr>, remote: Option<SocketAddr>, max_streams: Option<usize>) -> Self {
         Self {
             local,
             remote,
-            is_http2,
+            is_http2: max_streams.is_some(),
+            max_streams,
             ..Self::default()
         }
     }

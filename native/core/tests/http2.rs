@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
@@ -15,6 +17,7 @@ use support::reader::dispatch;
 use support::{agent_with, get, pattern, post, recorder, upload};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 type Exchange = (Request<RecvStream>, SendResponse<Bytes>);
@@ -52,6 +55,23 @@ fn head(status: u16) -> Response<()> {
         .header("x-a", "3")
         .body(())
         .unwrap()
+}
+
+/// The requests of every connection there will be.
+fn accept_all(server: Arc<RawServer>) -> mpsc::UnboundedReceiver<Exchange> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let mut requests = accept(&server).await;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Some(exchange) = requests.recv().await {
+                    let _ = sender.send(exchange);
+                }
+            });
+        }
+    });
+    receiver
 }
 
 /// Sends everything, as the client's window allows.
@@ -326,30 +346,67 @@ async fn a_paused_body_takes_no_more_than_its_stream_window() {
 
 #[tokio::test]
 async fn a_hundred_unread_responses_do_not_stall_another_request() {
-    let server = RawServer::bind();
-    let agent = h2_agent();
-    let mut requests = None;
+    let server = Arc::new(RawServer::bind());
+    // As many streams as there are by default, on as many connections as that takes.
+    let mut config = AgentConfig::default();
+    config.transport.http2_prior_knowledge = true;
+    let agent = agent_with(config);
+    let mut requests = accept_all(Arc::clone(&server));
     let mut unread = Vec::new();
     let window = agent.config().transport.http2_stream_window as usize;
     for _ in 0..100 {
         let mut reader = dispatch(&agent, get(&server.origin()));
-        if requests.is_none() {
-            requests = Some(accept(&server).await);
-        }
-        let (_request, mut respond) = requests.as_mut().unwrap().recv().await.unwrap();
+        let (_request, mut respond) = requests.recv().await.unwrap();
         let mut stream = respond.send_response(head(200), false).unwrap();
         reader.events.start().await;
+        // To the last byte that it may: what was sent has left the window of the connection.
         send_all(&mut stream, vec![0; window].into(), false).await.unwrap();
         unread.push((reader, stream));
     }
     let (handler, mut events) = recorder();
     agent.dispatch(get(&server.origin()), handler);
-    let (_request, mut respond) = requests.as_mut().unwrap().recv().await.unwrap();
+    let (_request, mut respond) = requests.recv().await.unwrap();
     let mut stream = respond.send_response(head(200), false).unwrap();
     send_all(&mut stream, pattern(0, 1_000_000).into(), true).await.unwrap();
     let outcome = events.finish().await;
     assert!(outcome.end.is_ok());
     assert!(outcome.body == pattern(0, 1_000_000));
+    if agent.config().engine == EngineKind::Wire {
+        assert!(agent.gauge().held() >= 100 * window, "{} bytes", agent.gauge().held());
+    }
+}
+
+#[tokio::test]
+async fn unread_responses_stall_nobody_on_their_own_connection() {
+    let server = RawServer::bind();
+    let mut config = AgentConfig {
+        // Two and a half windows: two streams.
+        max_buffered: 2048 * 1024,
+        ..AgentConfig::default()
+    };
+    config.engine = EngineKind::Wire;
+    config.transport.http2_prior_knowledge = true;
+    let agent = Agent::new(config, Handle::current()).unwrap();
+    let window = agent.config().transport.http2_stream_window as usize;
+    let mut unread = dispatch(&agent, get(&server.origin()));
+    let mut first = accept(&server).await;
+    let (_request, mut respond) = first.recv().await.unwrap();
+    let mut stream = respond.send_response(head(200), false).unwrap();
+    unread.events.start().await;
+    send_all(&mut stream, vec![0; window].into(), false).await.unwrap();
+    for body in [&pattern(0, 1_000_000), &pattern(7, 3_000_000)] {
+        let (handler, mut events) = recorder();
+        agent.dispatch(get(&server.origin()), handler);
+        let (_request, mut respond) = first.recv().await.unwrap();
+        let mut stream = respond.send_response(head(200), false).unwrap();
+        send_all(&mut stream, body.clone().into(), true).await.unwrap();
+        assert!(events.finish().await.body == *body);
+    }
+    // A third stream has no room beside two that are not read.
+    let _second = dispatch(&agent, get(&server.origin()));
+    let (_request, _respond) = first.recv().await.unwrap();
+    let _third = dispatch(&agent, get(&server.origin()));
+    accept(&server).await.recv().await.unwrap();
 }
 
 #[tokio::test]

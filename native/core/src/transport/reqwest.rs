@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::body::ResponseBody;
 use super::failure::{Peer, Phase, classify, connect_timeout};
+use super::http2_windows::Http2Windows;
 use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
@@ -86,6 +87,7 @@ fn build(
     resolver: &Resolver,
     tls: rustls::ClientConfig,
 ) -> Result<reqwest::Client, CoreError> {
+    let windows = Http2Windows::without_budget(config);
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -95,8 +97,8 @@ fn build(
         .tcp_nodelay(true)
         // Its default of 30 s also kills an upload whose server stops reading.
         .tcp_user_timeout(None::<Duration>)
-        .http2_initial_stream_window_size(config.http2_stream_window)
-        .http2_initial_connection_window_size(config.http2_connection_window);
+        .http2_initial_stream_window_size(windows.stream)
+        .http2_initial_connection_window_size(windows.connection);
     builder = match config.keep_alive.timeout {
         Some(timeout) => builder.pool_idle_timeout(timeout),
         None => builder.pool_max_idle_per_host(0),

@@ -41,6 +41,7 @@ use self::outgoing::OutgoingBody;
 use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
 use self::target::uri;
 use super::failure::{self, Peer, Phase, Refusal, classify};
+use super::http2_windows::Http2Windows;
 use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
@@ -73,15 +74,16 @@ type PoolKey = (Origin, Option<String>, bool, bool);
 
 impl WireTransport {
     pub fn new(config: TransportConfig) -> Self {
+        let windows = Http2Windows::within_budget(&config);
         let limits = PoolLimits {
             connections: config.connections,
             keep_alive: config.keep_alive,
             max_requests: config.max_requests_per_connection,
             ttl: config.connection_ttl,
-            max_streams: config.http2_max_streams,
+            max_streams: windows.streams,
             http2: Http2Settings {
-                stream_window: config.http2_stream_window,
-                connection_window: connection_window(&config),
+                stream_window: windows.stream,
+                connection_window: windows.connection,
                 ping_interval: config.http2_ping_interval,
                 prior_knowledge: config.http2_prior_knowledge,
                 gauge: Arc::clone(&config.gauge),
@@ -135,14 +137,6 @@ impl WireTransport {
         pools.insert(key, Arc::clone(&pool));
         pool
     }
-}
-
-/// No connection may fetch ahead more than its agent may hold.
-fn connection_window(config: &TransportConfig) -> u32 {
-    let budget = u32::try_from(config.gauge.limit()).unwrap_or(u32::MAX);
-    config
-        .http2_connection_window
-        .min(budget.max(config.http2_stream_window))
 }
 
 impl Transport for WireTransport {

@@ -23,7 +23,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Speaks HTTP over `dialed`; the lease is for the request that asked.
 pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease, CoreError> {
     let is_http2 = dialed.is_http2 || pool.limits().http2.prior_knowledge;
-    let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, is_http2));
+    let max_streams = is_http2.then_some(pool.limits().max_streams);
+    let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, max_streams));
     let settings = &pool.limits().http2;
     let meter = is_http2.then(|| Arc::new(Http2Meter::new(Arc::clone(&settings.gauge), settings.stream_window)));
     let connection = Arc::new(Connection::new(
