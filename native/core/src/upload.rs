@@ -221,20 +221,42 @@ pub struct UploadProgress {
 impl UploadProgress {
     /// Resolves when the engine has taken the whole body. Cancel safe.
     pub async fn finished(&self) {
-        while !self.is_finished.load(Ordering::Acquire) {
+        while !self.is_finished() {
             let finished = self.finished.notified();
             tokio::pin!(finished);
             finished.as_mut().enable();
-            if self.is_finished.load(Ordering::Acquire) {
+            if self.is_finished() {
                 return;
             }
             finished.await;
         }
     }
 
+    pub fn is_finished(&self) -> bool {
+        self.is_finished.load(Ordering::Acquire)
+    }
+
     fn finish(&self) {
         self.is_finished.store(true, Ordering::Release);
         self.finished.notify_waiters();
+    }
+
+    /// Resolves at [`UploadProgress::stop`]. For the task that polls the body, and no other. Cancel safe.
+    pub async fn stopped(&self) {
+        std::future::poll_fn(|cx| {
+            if self.poll_stopped(cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Wakes the task when that changes.
+    fn poll_stopped(&self, cx: &Context<'_>) -> bool {
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        self.is_stopped.load(Ordering::Acquire)
     }
 
     /// The response is complete: an upload still under way ends here, and its connection with it.
@@ -319,6 +341,10 @@ impl UploadBody {
         }
     }
 
+    pub fn progress(&self) -> &Arc<UploadProgress> {
+        &self.progress
+    }
+
     fn count(&mut self, frame: Bytes) -> Result<Bytes, UploadError> {
         if let Some(left) = &mut self.left {
             *left = left
@@ -365,8 +391,7 @@ impl Body for UploadBody {
                 Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Poll::Pending => {
-                *this.progress.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-                if this.progress.is_stopped.load(Ordering::Acquire) {
+                if this.progress.poll_stopped(cx) {
                     return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
                 }
                 Poll::Pending

@@ -15,6 +15,7 @@ use super::outgoing::OutgoingBody;
 use super::pool::{Lease, Pool};
 use crate::error::CoreError;
 use crate::transport::failure::{Peer, Phase, classify};
+use crate::upload::{UploadBody, UploadProgress};
 
 /// A request on its connection, from before it is sent until its response has ended.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Exchange {
     /// Absent on HTTP/2.
     sender: Option<http1::SendRequest<OutgoingBody>>,
     is_http2: bool,
+    /// Of a request body on HTTP/1.
+    upload: Option<Arc<UploadProgress>>,
     /// How long the connection may idle after this; `None`: it is not used again.
     keep: Option<Duration>,
     has_response: bool,
@@ -40,6 +43,7 @@ impl Exchange {
             connection: Arc::clone(&lease.connection),
             sender: Some(sender),
             is_http2: false,
+            upload: None,
             keep: None,
             has_response: false,
             closes_after_length: false,
@@ -57,6 +61,7 @@ impl Exchange {
             connection: Arc::clone(&lease.connection),
             sender: None,
             is_http2: true,
+            upload: None,
             keep: None,
             has_response: false,
             closes_after_length: false,
@@ -74,6 +79,21 @@ impl Exchange {
 
     pub fn sender(&mut self) -> Option<&mut http1::SendRequest<OutgoingBody>> {
         self.sender.as_mut()
+    }
+
+    /// The request's body, before it is sent.
+    pub fn carries(&mut self, body: Option<&UploadBody>) {
+        self.upload = body.map(|body| Arc::clone(body.progress()));
+    }
+
+    /// The connection is in the middle of a request: nothing can follow it. hyper closes it only when it can write
+    /// again, for which the server may never let it.
+    fn is_uploading(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| !upload.is_finished())
+    }
+
+    fn close(&self, reason: &str) {
+        self.connection.switch.kill(CoreError::Informational(reason.into()));
     }
 
     pub fn keep(&mut self, keep: Option<Duration>) {
@@ -107,6 +127,7 @@ impl Exchange {
             self.end_stream();
         } else if let Some(sender) = self.sender.take() {
             match self.keep {
+                _ if self.is_uploading() => self.close("reset"),
                 Some(keep) => self.pool.check_in(&self.connection, sender, Some(keep)),
                 None => self.explain("reset"),
             }
@@ -130,6 +151,10 @@ impl Exchange {
             return;
         }
         let Some(mut sender) = self.sender.take() else { return };
+        if self.is_uploading() {
+            self.close("aborted");
+            return;
+        }
         let keep = self.keep.filter(|_| self.has_response);
         let (Some(keep), Ok(runtime)) = (keep, tokio::runtime::Handle::try_current()) else {
             self.explain("aborted");

@@ -5,6 +5,7 @@ mod connection;
 mod dial;
 mod handshake;
 mod head;
+mod http2_executor;
 mod http2_meter;
 mod io;
 mod keep_alive;
@@ -230,18 +231,11 @@ enum Unsent {
     Unprocessed(Refusal, CoreError),
 }
 
-fn body_of(request: &mut WireRequest) -> OutgoingBody {
-    let upload = |body| OutgoingBody::Upload(Box::new(body));
-    request.body.take().map_or(OutgoingBody::Empty, upload)
-}
-
 /// hyper gives back what it has not begun to send.
 fn unsent(mut error: TrySendError<http::Request<OutgoingBody>>, request: &mut WireRequest, peer: &Peer<'_>) -> Unsent {
     match error.take_message() {
         Some(message) => {
-            if let OutgoingBody::Upload(body) = message.into_body() {
-                request.body = Some(*body);
-            }
+            request.body = message.into_body().into_upload();
             Unsent::Stale
         }
         None => Unsent::Failed(classify(error.error(), Phase::Head, peer)),
@@ -263,7 +257,8 @@ async fn send_http1(
         request_head(request, &pool.route().origin, closes, connection.forward.as_deref()),
         is_connect,
     );
-    let mut wire = http::Request::new(body_of(request));
+    exchange.carries(request.body.as_ref());
+    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), None));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");
     *wire.headers_mut() = framing_headers(request);
@@ -337,7 +332,7 @@ async fn send_http2(
             "HTTP/2: Extended CONNECT protocol not supported by server".into(),
         )));
     }
-    let wire = http2_request(request, &exchange.pool().route().origin).map_err(Unsent::Failed)?;
+    let wire = http2_request(request, &exchange).map_err(Unsent::Failed)?;
     exchange.connection().serve();
     match sender.try_send_request(wire).await {
         Ok(response) => Ok(WireResponse {
@@ -358,13 +353,15 @@ async fn send_http2(
     }
 }
 
-fn http2_request(request: &mut WireRequest, origin: &Origin) -> Result<http::Request<OutgoingBody>, CoreError> {
+fn http2_request(request: &mut WireRequest, exchange: &Exchange) -> Result<http::Request<OutgoingBody>, CoreError> {
+    let origin = &exchange.pool().route().origin;
     let uri = uri(origin, request.host.as_deref(), &request.target)?;
     let mut headers = request.headers.to_map()?;
     if let Framing::Length(length) = request.framing {
         headers.insert(http::header::CONTENT_LENGTH, length.into());
     }
-    let mut wire = http::Request::new(body_of(request));
+    let begun = Arc::clone(&exchange.connection().begun);
+    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), Some(begun)));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     *wire.version_mut() = Version::HTTP_2;

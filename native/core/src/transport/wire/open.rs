@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::connection::{Connection, Sender};
 use super::dial::Dialed;
+use super::http2_executor::Http2Executor;
 use super::http2_meter::Http2Meter;
 use super::io::WireIo;
 use super::pool::{Lease, Pool, PoolEvents, PoolLimits, Slot};
@@ -44,7 +45,10 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
     ));
     let failed = |error: hyper::Error| classify(&error, Phase::Connect, &peer(pool.events(), &connection));
     if is_http2 {
-        let (sender, driver) = http2_builder(pool.limits()).handshake(io).await.map_err(failed)?;
+        let (sender, driver) = http2_builder(pool.limits(), &connection)
+            .handshake(io)
+            .await
+            .map_err(failed)?;
         let lease = pool.opened(&connection, Sender::Http2(sender));
         tokio::spawn(drive(driver, connection, pool, slot));
         Ok(lease)
@@ -72,9 +76,9 @@ fn http1_builder() -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &PoolLimits) -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &PoolLimits, connection: &Connection) -> http2::Builder<Http2Executor> {
     let settings = &limits.http2;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Http2Executor(Arc::clone(&connection.begun)));
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(settings.stream_window)

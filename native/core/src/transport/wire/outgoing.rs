@@ -1,20 +1,37 @@
 //! A request body as hyper takes it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::http2_executor::BegunUpload;
 use crate::upload::{UploadBody, UploadError};
 
 /// A request body, or none, which hyper tells apart by its size.
-///
-/// Boxed, because each connection has room for 32 requests that wait for it, used or not.
 #[derive(Debug)]
-pub enum OutgoingBody {
-    Empty,
-    Upload(Box<UploadBody>),
+pub struct OutgoingBody {
+    upload: Option<UploadBody>,
+    /// On HTTP/2: who is told when it is begun.
+    begun: Option<Arc<BegunUpload>>,
+    is_begun: bool,
+}
+
+impl OutgoingBody {
+    pub fn new(upload: Option<UploadBody>, begun: Option<Arc<BegunUpload>>) -> Self {
+        Self {
+            upload,
+            begun,
+            is_begun: false,
+        }
+    }
+
+    /// Of a request that was not sent.
+    pub fn into_upload(mut self) -> Option<UploadBody> {
+        self.upload.take()
+    }
 }
 
 impl Body for OutgoingBody {
@@ -22,23 +39,34 @@ impl Body for OutgoingBody {
     type Error = UploadError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Upload(body) => Pin::new(&mut **body).poll_frame(cx),
+        let this = self.get_mut();
+        let Some(upload) = &mut this.upload else {
+            return Poll::Ready(None);
+        };
+        if !this.is_begun {
+            this.is_begun = true;
+            if let Some(begun) = &this.begun {
+                begun.set(upload.progress());
+            }
         }
+        Pin::new(upload).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Upload(body) => body.is_end_stream(),
-        }
+        self.upload.as_ref().is_none_or(UploadBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Upload(body) => body.size_hint(),
+        self.upload
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), UploadBody::size_hint)
+    }
+}
+
+impl Drop for OutgoingBody {
+    fn drop(&mut self) {
+        if let (Some(begun), Some(upload)) = (&self.begun, &self.upload) {
+            begun.clear(upload.progress());
         }
     }
 }
