@@ -214,6 +214,23 @@ async fn on_http2_a_reset_without_error_behind_the_response_is_none() {
 }
 
 #[tokio::test]
+async fn on_http2_a_reset_without_error_within_the_response_is_an_error() {
+    for body in ["", "cut"] {
+        let outcome = answered_with(|stream| {
+            [
+                frame(HEADERS, END_HEADERS, stream, STATUS_413),
+                frame(DATA, 0, stream, body.as_bytes()),
+                no_error(stream),
+            ]
+            .concat()
+        })
+        .await;
+        let error = outcome.end.expect_err("a cut body must not pass for a whole one");
+        assert_eq!(error.error_code(), "ERR_HTTP2_STREAM_ERROR", "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn on_http2_a_stream_that_the_server_leaves_open_is_reset() {
     if is_deaf_in_a_window() {
         return;

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::failure::{Peer, Phase, classify};
+use super::failure::{Peer, Phase, classify, cut_stream};
 use crate::error::CoreError;
 use crate::origin::Origin;
+use crate::response::ResponseStart;
 
 /// The frames of a response, trailers among them, with errors under their own names.
 #[derive(Debug)]
@@ -20,15 +21,18 @@ pub struct ResponseBody<B> {
     address: Option<IpAddr>,
     /// The server announced a length and that it would close.
     closes_after_length: bool,
+    is_http2: bool,
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn new(inner: B, origin: Origin, address: Option<IpAddr>, closes_after_length: bool) -> Self {
+    pub(super) fn new(inner: B, origin: Origin, address: Option<IpAddr>, start: &ResponseStart) -> Self {
+        let headers = &start.headers;
         Self {
             inner,
             origin,
             address,
-            closes_after_length,
+            closes_after_length: headers.get("connection") == Some(b"close") && headers.get("content-length").is_some(),
+            is_http2: start.version == http::Version::HTTP_2,
         }
     }
 }
@@ -38,7 +42,11 @@ impl<B: Body<Data = Bytes, Error: Error + 'static> + Unpin> Body for ResponseBod
     type Error = CoreError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
-        Pin::new(&mut self.inner).poll_frame(cx).map_err(|error| {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if self.is_http2 && matches!(polled, Poll::Ready(None)) && !self.inner.is_end_stream() {
+            return Poll::Ready(Some(Err(cut_stream())));
+        }
+        polled.map_err(|error| {
             let peer = Peer {
                 origin: &self.origin,
                 address: self.address,

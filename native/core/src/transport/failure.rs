@@ -274,15 +274,25 @@ fn h2_error(error: &h2::Error) -> Option<CoreError> {
         )));
     }
     if error.is_reset() {
-        return Some(CoreError::Http2 {
-            code: "ERR_HTTP2_STREAM_ERROR",
-            message: format!("Stream closed with error code NGHTTP2_{reason:?}"),
-        });
+        return Some(stream_error(reason));
     }
     Some(CoreError::Http2 {
         code: "ERR_HTTP2_SESSION_ERROR",
         message: format!("Session closed with error code NGHTTP2_{reason:?}"),
     })
+}
+
+fn stream_error(reason: h2::Reason) -> CoreError {
+    CoreError::Http2 {
+        code: "ERR_HTTP2_STREAM_ERROR",
+        message: format!("Stream closed with error code NGHTTP2_{reason:?}"),
+    }
+}
+
+/// hyper takes a reset with NO_ERROR for the end of a body wherever it comes; it is that only behind a whole response
+/// (RFC 9113 §8.1).
+pub fn cut_stream() -> CoreError {
+    stream_error(h2::Reason::NO_ERROR)
 }
 
 fn tls_error(error: &rustls::Error, peer: &Peer<'_>) -> CoreError {

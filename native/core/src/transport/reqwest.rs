@@ -190,11 +190,9 @@ impl TransportLease for ReqwestLease {
                     redirected: None,
                 };
                 let address = self.resolver.last_address(self.origin.host());
-                let closes_after_length =
-                    start.headers.get("connection") == Some(b"close") && start.headers.get("content-length").is_some();
                 Ok(WireResponse {
+                    body: ResponseBody::new(response.into_body(), self.origin, address, &start),
                     start,
-                    body: ResponseBody::new(response.into_body(), self.origin, address, closes_after_length),
                     upgrade: None,
                 })
             }

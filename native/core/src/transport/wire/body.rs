@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::outgoing::OutgoingBody;
 use super::pool::{Lease, Pool};
 use crate::error::CoreError;
-use crate::transport::failure::{Peer, Phase, classify};
+use crate::transport::failure::{Peer, Phase, classify, cut_stream};
 use crate::upload::{UploadBody, UploadProgress};
 
 /// A request on its connection, from before it is sent until its response has ended.
@@ -243,6 +243,10 @@ impl Body for WireBody {
                 let error = self.error(&error);
                 self.exchange.fail();
                 Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) if self.exchange.is_http2 && !self.inner.is_end_stream() => {
+                self.exchange.fail();
+                Poll::Ready(Some(Err(cut_stream())))
             }
             Poll::Ready(None) => {
                 self.exchange.finish();
