@@ -81,6 +81,10 @@ export interface DispatchOptions {
   bodyTimeout?: number | null | undefined
   /** `true` closes the connection after the response. */
   reset?: boolean | null | undefined
+  /**
+   * HTTP/2 only, as in undici: the body is sent when the server has not answered within a second; a response that comes
+   * before is all there is. HTTP/1.1 sends it at once. Refused by an agent on `'reqwest'`.
+   */
   expectContinue?: boolean | null | undefined
   /** IP type of service, 0–255. */
   typeOfService?: number | null | undefined

@@ -322,5 +322,22 @@ row('§3 HTTP/2: expectContinue sends the body after 100', {
     return [expectations, observer.body, observer.response]
   },
   expected: [['100-continue'], 'hello', ['start', 'head 100', 'head 200', 'data', 'end']] as unknown[],
-  differs: [{ id: 'C13', observed: [[undefined], 'hello', ['start', 'head 200', 'data', 'end']] }],
+  differs: [{ id: 'C13', observed: [['100-continue'], 'hello', ['start', 'head 200', 'data', 'end']] }],
+})
+
+row('§3 HTTP/2: expectContinue sends no body where a final response comes first', {
+  on: CURRENT,
+  run: async (stage) => {
+    let received = 0
+    const { origin } = await start(stage, (stream) => {
+      stream.on('error', () => {})
+      stream.on('data', (chunk: Buffer) => (received += chunk.length))
+      stream.respond({ ':status': 417 })
+      stream.end('no')
+    })
+    const observer = await stage.send(open(stage), origin, { method: 'POST', body: 'hello', expectContinue: true })
+      .ended
+    return [observer.body, observer.response, received]
+  },
+  expected: ['no', ['start', 'head 417', 'data', 'end'], 0] as unknown[],
 })

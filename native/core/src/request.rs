@@ -32,7 +32,7 @@ pub struct DispatchOptions {
     pub upgrade: Option<String>,
     /// For an upgrade or CONNECT: what is written to the tunnel.
     pub tunnel: Option<Arc<UploadQueue>>,
-    /// A 100 response is no error.
+    /// HTTP/2: the body waits for a final response, for a while. HTTP/1.1: a 100 response is no error.
     pub expects_continue: bool,
     /// The name for SNI and for the certificate; the origin's host by default.
     pub servername: Option<String>,

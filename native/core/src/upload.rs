@@ -212,6 +212,8 @@ fn wake(state: &mut QueueState) {
 pub struct UploadProgress {
     is_finished: AtomicBool,
     is_stopped: AtomicBool,
+    /// The body is not to be sent yet.
+    is_held: AtomicBool,
     finished: Notify,
     body: Mutex<Option<Waker>>,
     /// Of a streamed body.
@@ -266,6 +268,29 @@ impl UploadProgress {
         if let Some(queue) = &self.queue {
             queue.close();
         }
+        self.wake_body();
+    }
+
+    /// Keeps the body back until [`UploadProgress::release`].
+    pub fn hold(&self) {
+        self.is_held.store(true, Ordering::Release);
+    }
+
+    pub fn release(&self) {
+        self.is_held.store(false, Ordering::Release);
+        self.wake_body();
+    }
+
+    /// Wakes the task when that changes, and at [`UploadProgress::stop`].
+    fn poll_held(&self, cx: &Context<'_>) -> bool {
+        if !self.is_held.load(Ordering::Acquire) {
+            return false;
+        }
+        self.poll_stopped(cx);
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    fn wake_body(&self) {
         if let Some(waker) = self.body.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waker.wake();
         }
@@ -363,6 +388,9 @@ impl Body for UploadBody {
         let this = self.get_mut();
         if this.progress.is_stopped.load(Ordering::Acquire) {
             return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
+        }
+        if this.progress.poll_held(cx) {
+            return Poll::Pending;
         }
         let next = match &mut this.source {
             Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),

@@ -68,7 +68,7 @@ pub struct WireRequest {
     /// Does not use the connection again.
     pub is_last: bool,
     pub upgrade: Option<String>,
-    /// A 100 response is awaited.
+    /// See `DispatchOptions`.
     pub expects_continue: bool,
     /// Where an engine that can leaves the connection it took.
     pub slot: ConnectionSlot,

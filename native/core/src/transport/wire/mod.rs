@@ -57,6 +57,10 @@ const MAX_REFUSALS: usize = 3;
 /// go out together few may be served at a time.
 const MAX_ENDED: usize = 100;
 
+/// How long a body waits for the server's word on `expect: 100-continue` (RFC 9110 §10.1.1 asks for a bound; this is
+/// curl's). hyper keeps a 100 to itself, so that only a final response is heard.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
 /// Pools that nobody uses are dropped when there are more than this.
 const REMEMBERED_POOLS: usize = 256;
 
@@ -332,9 +336,28 @@ async fn send_http2(
             "HTTP/2: Extended CONNECT protocol not supported by server".into(),
         )));
     }
-    let wire = http2_request(request, &exchange).map_err(Unsent::Failed)?;
+    let expecting = request.body.as_ref().filter(|_| request.expects_continue);
+    let expecting = expecting.map(|body| Arc::clone(body.progress()));
+    let mut wire = http2_request(request, &exchange).map_err(Unsent::Failed)?;
+    if let Some(upload) = &expecting {
+        upload.hold();
+        wire.headers_mut()
+            .insert(http::header::EXPECT, http::HeaderValue::from_static("100-continue"));
+    }
     exchange.connection().serve();
-    match sender.try_send_request(wire).await {
+    let mut sending = pin!(sender.try_send_request(wire));
+    let sent = match expecting {
+        None => sending.await,
+        Some(upload) => tokio::select! {
+            biased;
+            sent = &mut sending => sent,
+            () = tokio::time::sleep(CONTINUE_WAIT) => {
+                upload.release();
+                sending.await
+            }
+        },
+    };
+    match sent {
         Ok(response) => Ok(WireResponse {
             start: start_of(&response),
             body: WireBody::new(response.into_body(), exchange),
