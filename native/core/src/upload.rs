@@ -46,6 +46,10 @@ pub struct UploadQueue {
 struct QueueState {
     frames: VecDeque<Bytes>,
     credit: ByteCredit,
+    /// Bytes that the engine has, which still count.
+    handed: usize,
+    /// The engine says what its socket has taken. Otherwise a frame is taken when the next one is asked for.
+    is_metered: bool,
     end: Option<Result<(), UploadError>>,
     /// Sent behind the last chunk of a body without a length (RFC 9110 §6.5).
     trailers: Option<HeaderMap>,
@@ -68,6 +72,8 @@ impl UploadQueue {
             state: Mutex::new(QueueState {
                 frames: VecDeque::new(),
                 credit: ByteCredit::new(window),
+                handed: 0,
+                is_metered: false,
                 end: None,
                 trailers: None,
                 is_source_waiting: false,
@@ -137,25 +143,44 @@ impl UploadQueue {
         if let Some(Err(error)) = state.end {
             return Poll::Ready(Some(Err(error)));
         }
-        if let Some(frame) = state.frames.pop_front() {
-            state.credit.give_back(frame.len());
-            self.gauge.subtract(frame.len());
-            let has_room = state.credit.held() == 0 || (state.credit.is_below_half() && !self.gauge.is_spent());
-            let tell = state.is_source_waiting && has_room;
-            if tell {
-                state.is_source_waiting = false;
+        let taken = if state.is_metered { 0 } else { state.handed };
+        let tell = self.give_back(&mut state, taken);
+        let next = match state.frames.pop_front() {
+            Some(frame) => {
+                state.handed += frame.len();
+                Poll::Ready(Some(Ok(frame)))
             }
-            drop(state);
-            if tell {
-                (self.on_credit)();
+            None if state.end.is_some() => Poll::Ready(None),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
             }
-            return Poll::Ready(Some(Ok(frame)));
+        };
+        drop(state);
+        if tell {
+            (self.on_credit)();
         }
-        if state.end.is_some() {
-            return Poll::Ready(None);
+        next
+    }
+
+    /// Whether the source is to be told.
+    fn give_back(&self, state: &mut QueueState, bytes: usize) -> bool {
+        let bytes = bytes.min(state.handed);
+        state.handed -= bytes;
+        state.credit.give_back(bytes);
+        self.gauge.subtract(bytes);
+        let has_room = state.credit.held() == 0 || (state.credit.is_below_half() && !self.gauge.is_spent());
+        bytes > 0 && has_room && std::mem::take(&mut state.is_source_waiting)
+    }
+
+    /// The engine's socket has taken so many bytes: of this body, and of what frames it.
+    fn written(&self, bytes: usize) {
+        let mut state = self.lock();
+        let tell = self.give_back(&mut state, bytes);
+        drop(state);
+        if tell {
+            (self.on_credit)();
         }
-        state.reader = Some(cx.waker().clone());
-        Poll::Pending
     }
 
     /// Waits for the first chunk, trailers or the end; whether there is anything to send. Cancel safe.
@@ -189,6 +214,7 @@ impl UploadQueue {
         let mut state = self.lock();
         state.is_closed = true;
         state.frames.clear();
+        state.handed = 0;
         let held = state.credit.held();
         state.credit.give_back(held);
         self.gauge.subtract(held);
@@ -259,6 +285,20 @@ impl UploadProgress {
     fn poll_stopped(&self, cx: &Context<'_>) -> bool {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         self.is_stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether the engine tells [`UploadProgress::written`] of the body.
+    pub fn set_metered(&self, is_metered: bool) {
+        if let Some(queue) = &self.queue {
+            queue.lock().is_metered = is_metered;
+        }
+    }
+
+    /// The socket has taken so many bytes.
+    pub fn written(&self, bytes: usize) {
+        if let Some(queue) = &self.queue {
+            queue.written(bytes);
+        }
     }
 
     /// The response is complete: an upload still under way ends here, and its connection with it.
@@ -378,21 +418,15 @@ impl UploadBody {
         }
         Ok(frame)
     }
-}
 
-impl Body for UploadBody {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let this = self.get_mut();
-        if this.progress.is_stopped.load(Ordering::Acquire) {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if self.progress.is_stopped.load(Ordering::Acquire) {
             return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
         }
-        if this.progress.poll_held(cx) {
+        if self.progress.poll_held(cx) {
             return Poll::Pending;
         }
-        let next = match &mut this.source {
+        let next = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Bytes(bytes) => Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(SLICE))))),
             Source::Queue(queue) => queue.poll_next(cx),
@@ -400,31 +434,40 @@ impl Body for UploadBody {
         };
         match next {
             Poll::Ready(Some(Ok(frame))) => {
-                let counted = this.count(frame);
-                if this.is_end_stream() {
-                    this.progress.finish();
+                let counted = self.count(frame);
+                if self.is_end_stream() {
+                    self.progress.finish();
                 }
                 Poll::Ready(Some(counted.map(Frame::data)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(None) if this.left.is_some_and(|left| left > 0) => {
+            Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
                 Poll::Ready(Some(Err(UploadError::LengthMismatch)))
             }
             Poll::Ready(None) => {
-                let trailers = match &this.source {
+                let trailers = match &self.source {
                     Source::Queue(queue) => queue.take_trailers(),
                     _ => None,
                 };
-                this.progress.finish();
+                self.progress.finish();
                 Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Poll::Pending => {
-                if this.progress.poll_stopped(cx) {
+                if self.progress.poll_stopped(cx) {
                     return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
                 }
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        self.get_mut().poll(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -481,9 +524,29 @@ mod tests {
         assert_eq!(queue.push(Bytes::from_static(b"012345")), 4);
         assert_eq!(queue.push(Bytes::from_static(b"6789")), 0);
         body.frame().await.unwrap().unwrap();
-        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert_eq!(told.load(Ordering::SeqCst), 0, "the engine has not sent it yet");
         body.frame().await.unwrap().unwrap();
         assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert!(body.frame().now_or_never().is_none());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_metering_engine_holds_counts_until_it_is_written() {
+        let (mut body, queue, told) = stream(10, None);
+        body.progress().set_metered(true);
+        assert_eq!(queue.push(Bytes::from_static(b"0123456789")), 0);
+        body.frame().await.unwrap().unwrap();
+        assert!(body.frame().now_or_never().is_none());
+        queue.written(5);
+        assert_eq!((told.load(Ordering::SeqCst), queue.lock().credit.held()), (0, 5));
+        // Chunk sizes are written too.
+        queue.written(7);
+        assert_eq!((told.load(Ordering::SeqCst), queue.lock().credit.held()), (1, 0));
+        assert_eq!(queue.push(Bytes::from_static(b"0123456789")), 0);
+        queue.close();
+        queue.written(5);
+        assert_eq!((told.load(Ordering::SeqCst), queue.lock().credit.held()), (1, 0));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use hyper::client::conn::{http1, http2};
 
-use super::http2_executor::BegunUpload;
+use super::begun_upload::BegunUpload;
 use super::http2_meter::Http2Meter;
 use super::outgoing::OutgoingBody;
 use super::pool::PoolEvents;
@@ -25,7 +25,6 @@ pub struct Connection {
     pub tap: Arc<Tap>,
     /// On HTTP/2.
     pub meter: Option<Arc<Http2Meter>>,
-    /// Idle on HTTP/1.
     pub begun: Arc<BegunUpload>,
     pub opened: Instant,
     /// A proxy is at the other end, which is sent whole URLs, and these lines with every request.

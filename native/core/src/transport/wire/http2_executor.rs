@@ -3,36 +3,13 @@
 //! hyper asks a body for nothing while the peer's window is shut, so that the body cannot say that it has been given up,
 //! and its stream would count as open for as long as the window stays so.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hyper::rt::Executor;
 
-use crate::upload::UploadProgress;
+use super::begun_upload::BegunUpload;
 
-/// The upload that was begun last on a connection. hyper polls a body once itself, and spawns what sends the rest in
-/// the same breath.
-#[derive(Debug, Default)]
-pub struct BegunUpload(Mutex<Option<Arc<UploadProgress>>>);
-
-impl BegunUpload {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<UploadProgress>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn set(&self, upload: &Arc<UploadProgress>) {
-        *self.lock() = Some(Arc::clone(upload));
-    }
-
-    /// It was sent whole, and nothing is spawned for it.
-    pub fn clear(&self, upload: &Arc<UploadProgress>) {
-        self.lock().take_if(|begun| Arc::ptr_eq(begun, upload));
-    }
-
-    fn take(&self) -> Option<Arc<UploadProgress>> {
-        self.lock().take()
-    }
-}
-
+/// hyper polls a body once itself, and spawns what sends the rest in the same breath.
 #[derive(Debug, Clone)]
 pub struct Http2Executor(pub Arc<BegunUpload>);
 

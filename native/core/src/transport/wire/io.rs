@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::begun_upload::BegunUpload;
 use super::http2_meter::Http2Meter;
 use super::switch::Switch;
 use super::tap::Tap;
@@ -97,6 +98,7 @@ pub struct WireIo {
     switch: Arc<Switch>,
     tap: Arc<Tap>,
     meter: Option<Arc<Http2Meter>>,
+    begun: Arc<BegunUpload>,
     gauge: Arc<ByteGauge>,
 }
 
@@ -107,6 +109,7 @@ impl WireIo {
         switch: Arc<Switch>,
         tap: Arc<Tap>,
         meter: Option<Arc<Http2Meter>>,
+        begun: Arc<BegunUpload>,
         gauge: Arc<ByteGauge>,
     ) -> Self {
         Self {
@@ -115,6 +118,7 @@ impl WireIo {
             switch,
             tap,
             meter,
+            begun,
             gauge,
         }
     }
@@ -189,6 +193,8 @@ impl AsyncWrite for WireIo {
             info,
             tap,
             switch,
+            meter,
+            begun,
             ..
         } = self.get_mut();
         // hyper goes on writing a body after its read side has failed, and a peer that reads nothing would hold it there.
@@ -202,6 +208,9 @@ impl AsyncWrite for WireIo {
             };
             if let Poll::Ready(Ok(bytes)) = &written {
                 info.count_written(*bytes);
+                if meter.is_none() {
+                    begun.written(*bytes);
+                }
             }
             written
         })

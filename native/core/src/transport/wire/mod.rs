@@ -1,5 +1,6 @@
 //! The engine on hyper's connections: targets and heads byte for byte, a pool of our own that says what it does.
 
+mod begun_upload;
 mod body;
 mod connection;
 mod dial;
@@ -262,7 +263,10 @@ async fn send_http1(
         is_connect,
     );
     exchange.carries(request.body.as_ref());
-    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), None));
+    if let Some(body) = &request.body {
+        body.progress().set_metered(true);
+    }
+    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), Arc::clone(&connection.begun)));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");
     *wire.headers_mut() = framing_headers(request);
@@ -384,7 +388,11 @@ fn http2_request(request: &mut WireRequest, exchange: &Exchange) -> Result<http:
         headers.insert(http::header::CONTENT_LENGTH, length.into());
     }
     let begun = Arc::clone(&exchange.connection().begun);
-    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), Some(begun)));
+    if let Some(body) = &request.body {
+        // What a socket takes is of many streams.
+        body.progress().set_metered(false);
+    }
+    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), begun));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     *wire.version_mut() = Version::HTTP_2;

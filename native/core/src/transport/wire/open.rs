@@ -41,6 +41,7 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
         Arc::clone(&connection.switch),
         Arc::clone(&connection.tap),
         meter,
+        Arc::clone(&connection.begun),
         Arc::clone(&settings.gauge),
     ));
     let failed = |error: hyper::Error| classify(&error, Phase::Connect, &peer(pool.events(), &connection));

@@ -7,20 +7,20 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::http2_executor::BegunUpload;
+use super::begun_upload::BegunUpload;
 use crate::upload::{UploadBody, UploadError};
 
 /// A request body, or none, which hyper tells apart by its size.
 #[derive(Debug)]
 pub struct OutgoingBody {
     upload: Option<UploadBody>,
-    /// On HTTP/2: who is told when it is begun.
-    begun: Option<Arc<BegunUpload>>,
+    /// Told when it is begun.
+    begun: Arc<BegunUpload>,
     is_begun: bool,
 }
 
 impl OutgoingBody {
-    pub fn new(upload: Option<UploadBody>, begun: Option<Arc<BegunUpload>>) -> Self {
+    pub fn new(upload: Option<UploadBody>, begun: Arc<BegunUpload>) -> Self {
         Self {
             upload,
             begun,
@@ -45,9 +45,7 @@ impl Body for OutgoingBody {
         };
         if !this.is_begun {
             this.is_begun = true;
-            if let Some(begun) = &this.begun {
-                begun.set(upload.progress());
-            }
+            this.begun.set(upload.progress());
         }
         Pin::new(upload).poll_frame(cx)
     }
@@ -65,8 +63,8 @@ impl Body for OutgoingBody {
 
 impl Drop for OutgoingBody {
     fn drop(&mut self) {
-        if let (Some(begun), Some(upload)) = (&self.begun, &self.upload) {
-            begun.clear(upload.progress());
+        if let Some(upload) = &self.upload {
+            self.begun.clear(upload.progress());
         }
     }
 }
