@@ -45,16 +45,6 @@ export class NativeFetch implements Receiver, Submission {
     this.request = request
     this.hops = hops
     this.Implementation = Implementation
-    this.upload =
-      request.body.kind === 'stream'
-        ? new Upload(
-            request.body.source,
-            (error) => this.failUpload(error),
-            request.contentLength,
-            null,
-            request.trailers,
-          )
-        : null
     this.isFollower =
       request.redirect === 'follow' && request.body.kind === 'stream' && request.body.reopen !== undefined
     try {
@@ -62,6 +52,16 @@ export class NativeFetch implements Receiver, Submission {
     } catch (error) {
       throw fetchFailed(error)
     }
+    this.upload =
+      request.body.kind === 'stream'
+        ? new Upload(
+            request.body.source,
+            (error) => this.failUpload(error),
+            this.wire.upload?.length,
+            null,
+            request.trailers,
+          )
+        : null
     this.upload?.lock()
     if (request.body.kind === 'file') lockFile(request.body.stream)
     this.abortLink = new AbortLink(request.signal)

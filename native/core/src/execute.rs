@@ -25,7 +25,9 @@ use crate::redirect::{RedirectPolicy, Redirects, is_redirect, unexpected_redirec
 use crate::request::{DispatchOptions, FetchOptions, RequestBody};
 use crate::response::RedirectedTo;
 use crate::size_limit::SizeLimit;
-use crate::transport::{ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse};
+use crate::transport::{
+    ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse, upload_error,
+};
 use crate::tunnel::run_tunnel;
 use crate::upload::{UploadBody, UploadProgress, UploadQueue};
 
@@ -249,7 +251,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
         let mut on_informational = |start| handler.on_informational(start);
         tokio::select! {
             biased;
-            response = lease.send(&mut request, &mut on_informational) => response?,
+            response = lease.send(&mut request, &mut on_informational) => response.map_err(|error| upload.explain(error))?,
             () = silent_server(&upload.0, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
@@ -385,7 +387,11 @@ async fn deliver<B: Body<Data = Bytes, Error = CoreError> + Send + Unpin, H: Dis
             frame = body.frame() => frame,
             () = silent_body(controller.pause_state(), body_timeout) => return Err(body_timeout_error(is_http2, body_timeout)),
         };
-        match frame.transpose()?.map(http_body::Frame::into_data) {
+        match frame
+            .transpose()
+            .map_err(|error| upload.explain(error))?
+            .map(http_body::Frame::into_data)
+        {
             Some(Ok(data)) if data.is_empty() => {}
             Some(Ok(data)) => {
                 size.count(data.len())?;
@@ -406,6 +412,13 @@ async fn deliver<B: Body<Data = Bytes, Error = CoreError> + Send + Unpin, H: Dis
 
 /// An upload still under way when the response has ended goes no further, as in undici.
 struct StopUpload(Arc<UploadProgress>);
+
+impl StopUpload {
+    /// Why a request failed: for its body's sake, where that broke off.
+    fn explain(&self, error: CoreError) -> CoreError {
+        self.0.failure().map_or(error, upload_error)
+    }
+}
 
 impl Drop for StopUpload {
     fn drop(&mut self) {

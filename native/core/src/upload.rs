@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -240,6 +240,7 @@ pub struct UploadProgress {
     is_stopped: AtomicBool,
     /// The body is not to be sent yet.
     is_held: AtomicBool,
+    failure: OnceLock<UploadError>,
     finished: Notify,
     body: Mutex<Option<Waker>>,
     /// Of a streamed body.
@@ -285,6 +286,11 @@ impl UploadProgress {
     fn poll_stopped(&self, cx: &Context<'_>) -> bool {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         self.is_stopped.load(Ordering::Acquire)
+    }
+
+    /// Why the body broke off. On HTTP/2 hyper tells of the reset that follows, and not of this.
+    pub fn failure(&self) -> Option<UploadError> {
+        self.failure.get().copied()
     }
 
     /// Whether the engine tells [`UploadProgress::written`] of the body.
@@ -467,7 +473,14 @@ impl Body for UploadBody {
     type Error = UploadError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        self.get_mut().poll(cx)
+        let this = self.get_mut();
+        let polled = this.poll(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && *error != UploadError::ResponseEnded
+        {
+            let _ = this.progress.failure.set(*error);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -469,3 +469,25 @@ async fn early_trailers_only_responses_are_complete() {
     assert!(outcome.body.is_empty());
     assert_eq!(outcome.end.unwrap()["grpc-status"], "0");
 }
+
+#[tokio::test]
+async fn a_body_that_is_not_as_long_as_announced_is_that_error() {
+    let server = RawServer::bind();
+    let agent = h2_agent();
+    let mut requests = None;
+    for text in ["short", "a longer text than announced"] {
+        let (queue, _) = upload(1000, agent.gauge());
+        let (handler, mut events) = recorder();
+        let body = RequestBody::Stream {
+            queue: queue.clone(),
+            length: Some(10),
+        };
+        agent.dispatch(post(&server.origin(), body), handler);
+        queue.push(text.into());
+        queue.finish();
+        if requests.is_none() {
+            requests = Some(accept(&server).await);
+        }
+        assert_eq!(events.error().await, CoreError::RequestContentLengthMismatch);
+    }
+}

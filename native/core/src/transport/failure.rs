@@ -34,13 +34,7 @@ pub fn classify(error: &(dyn Error + 'static), phase: Phase, peer: &Peer<'_>) ->
     let mut fallback = None;
     for cause in chain {
         if let Some(upload) = cause.downcast_ref::<UploadError>() {
-            return match upload {
-                UploadError::LengthMismatch => CoreError::RequestContentLengthMismatch,
-                UploadError::File(errno) => {
-                    CoreError::System(system_error(&io::Error::from_raw_os_error(*errno), "read", None))
-                }
-                UploadError::Source | UploadError::ResponseEnded => CoreError::RequestAborted,
-            };
+            return upload_error(*upload);
         }
         if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
             return resolve.0.clone();
@@ -280,6 +274,14 @@ fn h2_error(error: &h2::Error) -> Option<CoreError> {
         code: "ERR_HTTP2_SESSION_ERROR",
         message: format!("Session closed with error code NGHTTP2_{reason:?}"),
     })
+}
+
+pub fn upload_error(error: UploadError) -> CoreError {
+    match error {
+        UploadError::LengthMismatch => CoreError::RequestContentLengthMismatch,
+        UploadError::File(errno) => CoreError::System(system_error(&io::Error::from_raw_os_error(errno), "read", None)),
+        UploadError::Source | UploadError::ResponseEnded => CoreError::RequestAborted,
+    }
 }
 
 fn stream_error(reason: h2::Reason) -> CoreError {

@@ -15,6 +15,7 @@ use http::Method;
 
 pub use self::engine::{Engine, EngineKind};
 pub(crate) use self::failure::system_error;
+pub(crate) use self::failure::upload_error;
 pub use self::reqwest::ReqwestTransport;
 pub use self::wire::{ConnectionSlot, KeepAlive, SocketOptions, WireTransport};
 use crate::connection::{ConnectionInfo, ConnectionObserver};
