@@ -245,6 +245,9 @@ function isWebStream(source: object): boolean {
   return typeof (source as Source).getReader === 'function'
 }
 
+/** Generators that a request has read from. */
+const spent = new WeakSet<object>()
+
 function openReader(opened: UploadSource): ChunkReader {
   const source = opened as Source
   if (typeof source.getReader === 'function') {
@@ -257,6 +260,11 @@ function openReader(opened: UploadSource): ChunkReader {
   if (isNodeStream(opened)) return readStream(source)
   const iterator = source[Symbol.asyncIterator]?.() ?? source[Symbol.iterator]?.()
   if (iterator === undefined) throw new TypeError('the request body cannot be read')
+  // What hands out itself can be read once: a second request would send nothing, and look well.
+  if ((iterator as object) === opened) {
+    if (spent.has(opened)) throw new TypeError('the request body was sent before, and can be read once')
+    spent.add(opened)
+  }
   return {
     next: () => iterator.next(),
     stop: () => void endIterator(iterator).catch(ignore),
@@ -264,8 +272,7 @@ function openReader(opened: UploadSource): ChunkReader {
 }
 
 function readStream(source: Source): ChunkReader {
-  // Streams from before Node's own, and imitations of them, have no iterator.
-  const stream = typeof source[Symbol.asyncIterator] === 'function' ? source : new Readable().wrap(source as never)
+  const stream = typeof source[Symbol.asyncIterator] === 'function' ? source : adopt(source as never)
   const iterator = (stream as Readable)[Symbol.asyncIterator]() as AsyncIterator<Chunk>
   return {
     next: () => iterator.next(),
@@ -277,6 +284,23 @@ function readStream(source: Source): ChunkReader {
       destroyed.destroy?.()
     },
   }
+}
+
+/**
+ * Streams from before Node's own, and imitations of them, have no iterator. `Readable.wrap` would not do: it takes a
+ * `close` that follows the `end` for an early one while anything is unread.
+ */
+function adopt(source: Readable): Readable {
+  const stream = new Readable({ objectMode: true, read: () => void source.resume?.() })
+  let hasEnded = false
+  source.on('data', (chunk) => void (stream.push(chunk) || source.pause?.()))
+  source.on('end', () => {
+    hasEnded = true
+    stream.push(null)
+  })
+  source.on('error', (error) => void stream.destroy(error))
+  source.on('close', () => void (hasEnded || stream.destroy()))
+  return stream
 }
 
 async function endIterator(iterator: Iterator<Chunk> | AsyncIterator<Chunk>): Promise<void> {
