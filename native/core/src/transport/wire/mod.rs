@@ -266,7 +266,7 @@ async fn send_http1(
     if let Some(body) = &request.body {
         body.progress().set_metered(true);
     }
-    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), Arc::clone(&connection.begun)));
+    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), &connection.begun));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");
     *wire.headers_mut() = framing_headers(request);
@@ -387,12 +387,11 @@ fn http2_request(request: &mut WireRequest, exchange: &Exchange) -> Result<http:
     if let Framing::Length(length) = request.framing {
         headers.insert(http::header::CONTENT_LENGTH, length.into());
     }
-    let begun = Arc::clone(&exchange.connection().begun);
     if let Some(body) = &request.body {
         // What a socket takes is of many streams.
         body.progress().set_metered(false);
     }
-    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), begun));
+    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), &exchange.connection().begun));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = uri;
     *wire.version_mut() = Version::HTTP_2;

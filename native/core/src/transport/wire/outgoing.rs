@@ -11,8 +11,13 @@ use super::begun_upload::BegunUpload;
 use crate::upload::{UploadBody, UploadError};
 
 /// A request body, or none, which hyper tells apart by its size.
+///
+/// Boxed, because each connection has room for 32 requests that wait for it, used or not.
 #[derive(Debug)]
-pub struct OutgoingBody {
+pub struct OutgoingBody(Option<Box<Outgoing>>);
+
+#[derive(Debug)]
+struct Outgoing {
     upload: Option<UploadBody>,
     /// Told when it is begun.
     begun: Arc<BegunUpload>,
@@ -20,17 +25,23 @@ pub struct OutgoingBody {
 }
 
 impl OutgoingBody {
-    pub fn new(upload: Option<UploadBody>, begun: Arc<BegunUpload>) -> Self {
-        Self {
-            upload,
-            begun,
-            is_begun: false,
-        }
+    pub fn new(upload: Option<UploadBody>, begun: &Arc<BegunUpload>) -> Self {
+        Self(upload.map(|upload| {
+            Box::new(Outgoing {
+                upload: Some(upload),
+                begun: Arc::clone(begun),
+                is_begun: false,
+            })
+        }))
     }
 
     /// Of a request that was not sent.
-    pub fn into_upload(mut self) -> Option<UploadBody> {
-        self.upload.take()
+    pub fn into_upload(self) -> Option<UploadBody> {
+        self.0.and_then(|mut outgoing| outgoing.upload.take())
+    }
+
+    fn upload(&self) -> Option<&UploadBody> {
+        self.0.as_ref().and_then(|outgoing| outgoing.upload.as_ref())
     }
 }
 
@@ -39,29 +50,29 @@ impl Body for OutgoingBody {
     type Error = UploadError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let this = self.get_mut();
-        let Some(upload) = &mut this.upload else {
+        let Some(outgoing) = &mut self.get_mut().0 else {
             return Poll::Ready(None);
         };
-        if !this.is_begun {
-            this.is_begun = true;
-            this.begun.set(upload.progress());
+        let Some(upload) = &mut outgoing.upload else {
+            return Poll::Ready(None);
+        };
+        if !outgoing.is_begun {
+            outgoing.is_begun = true;
+            outgoing.begun.set(upload.progress());
         }
         Pin::new(upload).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.upload.as_ref().is_none_or(UploadBody::is_end_stream)
+        self.upload().is_none_or(UploadBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.upload
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), UploadBody::size_hint)
+        self.upload().map_or(SizeHint::with_exact(0), UploadBody::size_hint)
     }
 }
 
-impl Drop for OutgoingBody {
+impl Drop for Outgoing {
     fn drop(&mut self) {
         if let Some(upload) = &self.upload {
             self.begun.clear(upload.progress());
