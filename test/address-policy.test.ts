@@ -16,7 +16,7 @@ const denying = (...deny: string[]): AddressOption => ({ deny })
 describe.each(['wire', 'reqwest'] as const)('over %s', (transport) => {
   async function enter(url: string, allowAddress: AddressOption, more: AgentOptions = {}): Promise<string> {
     await using agent = new Agent({ transport, allowAddress, ...more })
-    return (await fetch(url, { dispatcher: agent })).text()
+    return await (await fetch(url, { dispatcher: agent })).text()
   }
 
   test.each([
@@ -142,7 +142,7 @@ test('under SOCKS it is the address of the origin too, where that is looked up h
   const enter = async (scheme: string, host: string, allowAddress: AddressOption): Promise<string> => {
     const resolve = { 'inside.test': '127.0.0.2' }
     await using agent = new Agent({ proxy: proxy.url.replace('socks5h', scheme), resolve, allowAddress })
-    return (await fetch(`http://${host}:${server.port}`, { dispatcher: agent })).text()
+    return await (await fetch(`http://${host}:${server.port}`, { dispatcher: agent })).text()
   }
   for (const [scheme, host] of [
     ['socks5', 'inside.test'],

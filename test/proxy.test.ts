@@ -22,7 +22,7 @@ const startSecure = (): Promise<RunningServer> => startTlsServer((_request, resp
 
 async function ask(origin: string, options: AgentOptions): Promise<any> {
   await using agent = new Agent({ connect, ...options })
-  return (await fetch(origin, { dispatcher: agent })).json()
+  return await (await fetch(origin, { dispatcher: agent })).json()
 }
 
 test('an http request goes to the proxy as a whole URL, and the origin sees nothing of the proxy', async () => {
