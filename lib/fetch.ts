@@ -59,8 +59,18 @@ function start(input: string | URL | Request, init: FetchInit): Promise<SluiceRe
   } catch (error) {
     throw fetchFailed(error)
   }
+  const sendNow = (): Promise<SluiceResponse> => send(request, init, dispatcher, Implementation)
   // Trailers follow a body without a length.
-  if (request.isOfRequest && (init.trailers ?? null) === null) await openEarly(request)
+  const isEarly = request.isOfRequest && (init.trailers ?? null) === null
+  return isEarly ? openEarly(request).then(sendNow) : sendNow()
+}
+
+function send(
+  request: FetchRequest,
+  init: FetchInit,
+  dispatcher: DispatcherLike,
+  Implementation: ReadableStreamConstructor,
+): Promise<SluiceResponse> {
   const { body, headers } = request
   const isChunked = body.kind === 'stream' && request.contentLength === null && !hasHeader(headers, 'content-length')
   request.trailers = readTrailers(init.trailers, headers, isChunked)
