@@ -99,11 +99,13 @@ describe('localAddress', () => {
 async function timerTo(port: number): Promise<[kind: number, ticks: number]> {
   const hex = port.toString(16).toUpperCase().padStart(4, '0')
   const lines = (await readFile('/proc/net/tcp', 'latin1')).split('\n').map((line) => line.trim().split(/\s+/))
-  const line = lines.find(([, , remote]) => remote === `0100007F:${hex}`)
+  // An earlier server's connections may wait out their time under the same port.
+  const line = lines.find(([, , remote, state]) => remote === `0100007F:${hex}` && state === ESTABLISHED)
   const [kind, ticks] = line![5]!.split(':').map((part) => Number.parseInt(part, 16))
   return [kind!, ticks!]
 }
 
+const ESTABLISHED = '01'
 const KEEP_ALIVE = 2
 
 describe.skipIf(process.platform !== 'linux')('TCP keep-alive', () => {
