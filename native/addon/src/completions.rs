@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::environment;
 use crate::marshal::{headers_text, write_connection_event, write_error};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, note_answer};
 
 pub const WORD: usize = 4;
 /// Words that every record begins with.
@@ -203,6 +203,7 @@ impl CompletionQueue {
     }
 
     pub fn head(&self, id: u32, start: &ResponseStart, kind: HeadKind<'_>) {
+        note_answer();
         let mut flags = match kind {
             HeadKind::Informational => FLAG_INFORMATIONAL,
             HeadKind::Open => 0,

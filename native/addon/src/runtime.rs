@@ -2,11 +2,14 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use sluice_core::Vigil;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::memory::{QUIET, give_back};
@@ -24,6 +27,18 @@ pub struct Runtime {
 struct Submissions {
     waiting: Mutex<Vec<Submission>>,
     arrived: Notify,
+    /// The runtime looks by itself and need not be woken. Read and cleared with `waiting` locked in between.
+    is_watched: AtomicBool,
+}
+
+impl Submissions {
+    fn lock(&self) -> MutexGuard<'_, Vec<Submission>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Submission> {
+        std::mem::take(&mut *self.lock())
+    }
 }
 
 static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
@@ -43,12 +58,10 @@ impl Runtime {
 
     /// Starts a batch of requests with one wake-up of the runtime's thread.
     pub fn submit(&self, batch: impl IntoIterator<Item = Submission>) {
-        self.submissions
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(batch);
-        self.submissions.arrived.notify_one();
+        self.submissions.lock().extend(batch);
+        if !self.submissions.is_watched.load(Ordering::Acquire) {
+            self.submissions.arrived.notify_one();
+        }
     }
 }
 
@@ -70,8 +83,23 @@ fn start() -> io::Result<Runtime> {
 
 async fn serve(submissions: Arc<Submissions>) {
     let mut quiet = Quiet::default();
+    let mut vigil = Vigil::default();
     let mut tick = pin!(sleep(QUIET));
+    let mut started = 0;
+    // A vigil takes the only processor from those it waits for.
+    let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
     loop {
+        let watched = if started > 0 && !is_alone {
+            keep_vigil(&submissions, &mut vigil, started).await
+        } else {
+            Vec::new()
+        };
+        started = watched.len();
+        if started > 0 {
+            quiet.disturb();
+            start_all(watched);
+            continue;
+        }
         tokio::select! {
             biased;
             () = submissions.arrived.notified() => quiet.disturb(),
@@ -81,11 +109,52 @@ async fn serve(submissions: Arc<Submissions>) {
                 continue;
             }
         }
-        let batch = std::mem::take(&mut *submissions.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for submission in batch {
-            tokio::spawn(submission.run());
-        }
+        let batch = submissions.take();
+        started = batch.len();
+        start_all(batch);
     }
+}
+
+fn start_all(batch: Vec<Submission>) {
+    for submission in batch {
+        tokio::spawn(submission.run());
+    }
+}
+
+/// Heads that were told. What a body does is no reason to stay awake: a slow one would keep a processor busy.
+static ANSWERS: AtomicU32 = AtomicU32::new(0);
+
+/// A response has come: its caller may have the next request at hand.
+pub fn note_answer() {
+    ANSWERS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Returns what arrived, or nothing when it is time to sleep. `started` requests have just begun.
+async fn keep_vigil(submissions: &Submissions, vigil: &mut Vigil, started: usize) -> Vec<Submission> {
+    let now = || (running(), ANSWERS.load(Ordering::Relaxed), std::time::Instant::now());
+    let (running, answers, instant) = now();
+    if !vigil.begin(running.max(started), answers, instant) {
+        return Vec::new();
+    }
+    submissions.is_watched.store(true, Ordering::Release);
+    let mut batch = submissions.take();
+    while batch.is_empty() {
+        let (running, answers, instant) = now();
+        if !vigil.goes_on(running, answers, instant) {
+            break;
+        }
+        // Whoever waits for the processor goes first.
+        std::thread::yield_now();
+        yield_now().await;
+        batch = submissions.take();
+    }
+    if !batch.is_empty() {
+        vigil.catch();
+    }
+    submissions.is_watched.store(false, Ordering::Release);
+    // What came while the flag still stood has woken nobody.
+    batch.append(&mut submissions.lock());
+    batch
 }
 
 /// Finds the moments to give memory back.

@@ -32,6 +32,7 @@ mod tls;
 pub mod transport;
 mod tunnel;
 mod upload;
+mod vigil;
 
 pub use address_policy::AddressPolicy;
 pub use agent::{Agent, AgentConfig};
@@ -57,3 +58,4 @@ pub use resolve::DnsOptions;
 pub use response::{RedirectedTo, ResponseStart};
 pub use tls::{ClientIdentity, TlsOptions, TlsVersions};
 pub use upload::{UploadError, UploadQueue};
+pub use vigil::Vigil;
