@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { spawnSync } from 'node:child_process'
 import { root } from './paths.ts'
@@ -50,7 +51,7 @@ export function describeMachine(): Machine {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
     memoryGb: Math.round(totalmem() / 1e9),
-    system: `${process.platform} ${release()}`,
+    system: `${process.platform} ${release()}${congestionControl()}`,
     node: process.versions.node,
     versions,
     commit: isChanged ? `${commit}, changed` : commit,
@@ -60,4 +61,13 @@ export function describeMachine(): Machine {
 
 export function runFile(rows: Row[], config: Config, command: string): RunFile {
   return { machine: describeMachine(), config, command, rows, verdicts: judge(rows) }
+}
+
+/** Who paces what is sent, on the loopback too: BBR's timers run in whichever thread is at hand, and count as its time. */
+function congestionControl(): string {
+  try {
+    return `, TCP ${readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim()}`
+  } catch {
+    return ''
+  }
 }
