@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import { fileRangeOf, isUnreadFile } from '../streams/file-source.ts'
+import { fileRangeOf, isSentFile, isUnreadFile } from '../streams/file-source.ts'
 import type { FileRange } from '../streams/file-source.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { encodeFormData, isBlobLike, isFormDataLike, readForm } from './form-data.ts'
@@ -27,7 +27,8 @@ export type DispatchBody =
 export type RecognisedBody =
   | Extract<DispatchBody, { kind: 'none' | 'bytes' }>
   | { kind: 'source'; source: BodySource }
-  | { kind: 'file-stream'; stream: ReadableStream }
+  /** `source` is what was given: the stream, or undici's wrapping of it. */
+  | { kind: 'file-stream'; stream: ReadableStream; source: BodySource }
   | { kind: 'blob'; blob: BlobLike }
   | { kind: 'form'; form: FormDataLike }
 
@@ -47,6 +48,21 @@ function isIterable(value: object): value is AsyncIterable<BodyChunk> | Iterable
   return typeof iterable[Symbol.asyncIterator] === 'function' || typeof iterable[Symbol.iterator] === 'function'
 }
 
+/**
+ * undici's retry and redirect handlers wrap a web stream in an iterable of their own and send that again, as long as
+ * nobody has read it. A file beneath it is read from its path each time.
+ */
+function fileBeneath(wrapping: object): ReadableStream | null {
+  for (const symbol of Object.getOwnPropertySymbols(wrapping)) {
+    if (symbol.description !== 'abstracted request body') continue
+    const stream: unknown = (wrapping as Record<symbol, unknown>)[symbol]
+    if (typeof stream !== 'object' || stream === null) continue
+    if (!isUnreadFile(stream) && !isSentFile(stream)) continue
+    return stream as ReadableStream
+  }
+  return null
+}
+
 /** Tells what kind of body `opts.body` is, in undici's order, without touching it. @throws InvalidArgumentError */
 export function recogniseBody(body: unknown): RecognisedBody {
   if (body === undefined || body === null) return kNone
@@ -58,8 +74,13 @@ export function recogniseBody(body: unknown): RecognisedBody {
     if (body instanceof ArrayBuffer) return fromBytes(new Uint8Array(body))
     if (isFormDataLike(body)) return { kind: 'form', form: body }
     if (isBlobLike(body)) return { kind: 'blob', blob: body }
-    if (isUnreadFile(body)) return { kind: 'file-stream', stream: body as ReadableStream }
-    if (isIterable(body)) return { kind: 'source', source: body }
+    if (isUnreadFile(body)) {
+      return { kind: 'file-stream', stream: body as ReadableStream, source: body as ReadableStream }
+    }
+    if (isIterable(body)) {
+      const stream = fileBeneath(body)
+      return stream === null ? { kind: 'source', source: body } : { kind: 'file-stream', stream, source: body }
+    }
   }
   throw new InvalidArgumentError(
     'body must be a string, a Buffer, a Readable stream, an iterable, or an async iterable',
@@ -115,9 +136,9 @@ export function openBody(body: Exclude<RecognisedBody, { kind: 'none' | 'bytes' 
     case 'form':
       return openForm(body.form)
     case 'file-stream': {
-      const { stream } = body
+      const { stream, source } = body
       const range = fileRangeOf(stream)
-      if (range === null) return { body: { kind: 'stream', source: stream, length: null }, contentType: null }
+      if (range === null) return { body: { kind: 'stream', source, length: null }, contentType: null }
       return { body: { kind: 'file', stream, range, length: range.length }, contentType: null }
     }
     case 'source': {

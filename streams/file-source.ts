@@ -213,7 +213,16 @@ export function fileRangeOf(stream: object): FileRange | null {
   }
 }
 
+const sent = new WeakSet<object>()
+
+/** Whether `stream` is one of {@link fromFile} that a request was given, and nobody else. */
+export function isSentFile(stream: object): boolean {
+  return sent.has(stream)
+}
+
 /** The stream belongs to a request now. */
 export function lockFile(stream: object): void {
+  if (sent.has(stream)) return
   ;(stream as ReadableStream).getReader()
+  sent.add(stream)
 }

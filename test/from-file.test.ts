@@ -14,11 +14,13 @@ import {
 } from 'node:fs'
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
+import { buffer } from 'node:stream/consumers'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { request } from 'undici'
+import { interceptors, request, RetryAgent } from 'undici'
+import { request as request7, RetryAgent as RetryAgent7 } from 'undici7'
 import { Agent, fetch, fromFile, toFile } from '../lib/index.ts'
 import { implementations, readAll, rejection, sha256 } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
@@ -114,6 +116,28 @@ describe('a file as a request body', () => {
     })
     expect(response.redirected).toBe(true)
     expect(await response.json()).toMatchObject({ length: SIZE - 5, hash: sha256(content.subarray(5)) })
+  })
+
+  const retrying = { minTimeout: 1, maxTimeout: 1 }
+  test.each([
+    ['RetryAgent', request, (own: Agent) => new RetryAgent(own as never, retrying)],
+    ['RetryAgent of undici 7', request7, (own: Agent) => new RetryAgent7(own as never, retrying)],
+    ['the retry interceptor', request, (own: Agent) => own.compose(interceptors.retry(retrying) as never)],
+  ] as const)('is read anew for each attempt of %s', async (_name, send, wrap) => {
+    const hashes: string[] = []
+    await using flaky = await startServer(async (incoming, response) => {
+      const bytes = await buffer(incoming)
+      hashes.push(`${incoming.headers['content-length']} ${sha256(bytes)}`)
+      response.writeHead(hashes.length < 3 ? 503 : 200).end()
+    })
+    await using own = new Agent()
+    const stream = fromFile(path, { start: 5, end: SIZE - 6 })
+    const options = { method: 'PUT', body: stream, dispatcher: wrap(own) }
+    const { statusCode, body } = await (send as typeof request)(flaky.origin, options as never)
+    await body.dump()
+    expect(statusCode).toBe(200)
+    expect(hashes).toEqual(Array(3).fill(`${SIZE - 10} ${sha256(content.subarray(5, SIZE - 5))}`))
+    expect(stream.locked).toBe(true)
   })
 
   test('is locked from then on, and is refused a second time', async () => {
