@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
@@ -124,10 +123,11 @@ pub fn resume(mut cx: FunctionContext) -> JsResult<JsUndefined> {
 pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let id = id_argument(&mut cx)?;
     let chunk = cx.argument::<JsUint8Array>(1)?;
-    let bytes = Bytes::copy_from_slice(chunk.as_slice(&cx));
-    let left = Environment::get(&mut cx)?
+    let environment = Environment::get(&mut cx)?;
+    let left = environment
         .with(id, |request| {
-            request.upload.as_ref().map_or(0, |upload| upload.push(bytes))
+            let upload = request.upload.as_ref();
+            upload.map_or(0, |upload| upload.push_copy(chunk.as_slice(&cx)))
         })
         .unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::credit::ByteGauge;
+use crate::spare::Spare;
 use crate::upload::UploadError;
 
 /// Bytes read at once; one such piece is read while the one before it is sent.
@@ -32,6 +33,7 @@ pub struct FileReader {
     position: u64,
     left: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    spare: Spare,
     /// Bytes of the piece that is being read, or was read and not handed on.
     held: usize,
 }
@@ -42,6 +44,7 @@ impl FileReader {
             position: body.start,
             left: body.length,
             reading: None,
+            spare: Spare::default(),
             held: 0,
             body,
         }
@@ -93,8 +96,10 @@ impl FileReader {
         }
         self.held = length;
         self.body.gauge.add(length);
-        let (file, position) = (Arc::clone(&self.body.file), self.position);
-        self.reading = Some(tokio::task::spawn_blocking(move || read_at(&file, position, length)));
+        let (file, position, spare) = (Arc::clone(&self.body.file), self.position, self.spare.clone());
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            read_at(&file, position, length, &spare)
+        }));
         true
     }
 
@@ -110,19 +115,21 @@ impl Drop for FileReader {
 }
 
 /// `length` bytes, fewer only where the file ends.
-fn read_at(file: &File, position: u64, length: usize) -> io::Result<Bytes> {
-    let mut piece = vec![0; length];
+fn read_at(file: &File, position: u64, length: usize, spare: &Spare) -> io::Result<Bytes> {
+    let mut memory = spare.take(length);
+    if memory.len() < length {
+        memory.resize(length, 0);
+    }
     let mut filled = 0;
     while filled < length {
-        match read_some(file, &mut piece[filled..], position + filled as u64) {
+        match read_some(file, &mut memory[filled..length], position + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    piece.truncate(filled);
-    Ok(piece.into())
+    Ok(spare.lend(memory, filled))
 }
 
 #[cfg(unix)]

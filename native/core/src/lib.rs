@@ -28,6 +28,7 @@ mod request;
 mod resolve;
 mod response;
 mod size_limit;
+mod spare;
 mod tls;
 pub mod transport;
 mod tunnel;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::credit::{ByteCredit, ByteGauge};
 use crate::file_body::FileReader;
 use crate::request::RequestBody;
+use crate::spare::Spare;
 
 /// A sized body goes out in slices of this many bytes, so that progress can be seen: hyper asks for the next one
 /// only as the socket drains.
@@ -38,6 +39,7 @@ type CreditListener = Box<dyn Fn() + Send + Sync>;
 /// Chunks of a streamed upload between their source and the socket; bounded by credit.
 pub struct UploadQueue {
     state: Mutex<QueueState>,
+    spare: Spare,
     gauge: Arc<ByteGauge>,
     /// Told once when a source that ran out of credit may go on. Any thread.
     on_credit: CreditListener,
@@ -80,9 +82,15 @@ impl UploadQueue {
                 is_closed: false,
                 reader: None,
             }),
+            spare: Spare::default(),
             gauge,
             on_credit,
         }
+    }
+
+    /// Takes a copy of a chunk, as [`UploadQueue::push`] does the chunk.
+    pub fn push_copy(&self, chunk: &[u8]) -> i64 {
+        self.push(self.spare.copy(chunk))
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
