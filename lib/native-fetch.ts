@@ -18,8 +18,10 @@ import type { Hops } from './fetch-redirect.ts'
 import { isNullBodyStatus, toWireRequest } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import { headerValue } from './header-list.ts'
-import { createResponse } from './response.ts'
+import { createResponse, prepareResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
+
+let isFirst = true
 
 export class NativeFetch implements Receiver, Submission {
   readonly receiver: Receiver = this
@@ -79,6 +81,9 @@ export class NativeFetch implements Receiver, Submission {
     this.settleAgent = submitted.settle
     this.agentState = submitted.state
     this.abortLink.onAbort((reason) => this.reject(reason))
+    // Behind the crossing, which was queued before.
+    if (isFirst) queueMicrotask(prepareResponse)
+    isFirst = false
     return this.response.promise
   }
 

@@ -40,6 +40,11 @@ export function createResponse(parts: ResponseParts): SluiceResponse {
   return new (Class ??= defineResponse())(parts)
 }
 
+/** Makes the class while the first response is on its way. */
+export function prepareResponse(): void {
+  Class ??= defineResponse()
+}
+
 /** A MIME type that is its own serialization. */
 const PLAIN_TYPE = /^[a-z]+\/[a-z]+$/
 
