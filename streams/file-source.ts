@@ -62,6 +62,8 @@ class FileSource implements UnderlyingByteSource {
   readonly last: number
   /** A byte was asked for, or the stream was given up. */
   isTouched = false
+  /** It was given to a request. */
+  isSent = false
   private position: number
   private handle: FileHandle | null = null
   /** Pipes have no positions. */
@@ -213,16 +215,15 @@ export function fileRangeOf(stream: object): FileRange | null {
   }
 }
 
-const sent = new WeakSet<object>()
-
 /** Whether `stream` is one of {@link fromFile} that a request was given, and nobody else. */
 export function isSentFile(stream: object): boolean {
-  return sent.has(stream)
+  return sources.get(stream)?.isSent === true
 }
 
 /** The stream belongs to a request now. */
 export function lockFile(stream: object): void {
-  if (sent.has(stream)) return
+  const source = sources.get(stream)!
+  if (source.isSent) return
   ;(stream as ReadableStream).getReader()
-  sent.add(stream)
+  source.isSent = true
 }
