@@ -5,6 +5,7 @@ import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
 import { BodySource } from './body-source.ts'
 import { NetworkError } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
+import type { FetchUrl } from './fetch-url.ts'
 import { chunksOf, relayStream } from './relay-stream.ts'
 import { createResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
@@ -27,7 +28,7 @@ export function fetchLocally(request: FetchRequest, Implementation: ReadableStre
     status,
     statusText: status === 206 ? 'Partial Content' : 'OK',
     headerText: headers.join('\0'),
-    url: url.href.split('#', 1)[0]!,
+    url: url.text,
     isRedirected: false,
     type: 'basic',
     body: BodySource.checked(body, Implementation, request.integrity, request.signal),
@@ -47,8 +48,8 @@ function openBody(content: Bytes | Blob, Implementation: ReadableStreamConstruct
 }
 
 /** Fetch §6, "data: URL processor". */
-function readDataUrl(url: URL): Answer {
-  const input = url.href.split('#', 1)[0]!.slice('data:'.length)
+function readDataUrl(url: FetchUrl): Answer {
+  const input = url.text.slice('data:'.length)
   const comma = input.indexOf(',')
   if (comma < 0) throw new NetworkError('invalid data: URL: it has no comma')
   let type = input.slice(0, comma).replaceAll(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, '')
@@ -96,7 +97,7 @@ function decodeBase64(bytes: Bytes): Bytes {
 }
 
 function readBlobUrl({ url, method, headers }: FetchRequest): Answer {
-  const blob = resolveObjectURL(url.href.split('#', 1)[0]!)
+  const blob = resolveObjectURL(url.text)
   if (method !== 'GET') throw new NetworkError(`blob: URLs know only GET, not ${method}`)
   if (blob === undefined) throw new NetworkError('the blob: URL names no Blob')
   const range = headers.findIndex((text, index) => index % 2 === 0 && text === 'range')
