@@ -21,8 +21,6 @@ import { headerValue } from './header-list.ts'
 import { createResponse, prepareResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
 
-let isFirst = true
-
 export class NativeFetch implements Receiver, Submission {
   readonly receiver: Receiver = this
   private readonly request: FetchRequest
@@ -81,9 +79,7 @@ export class NativeFetch implements Receiver, Submission {
     this.settleAgent = submitted.settle
     this.agentState = submitted.state
     this.abortLink.onAbort((reason) => this.reject(reason))
-    // Behind the crossing, which was queued before.
-    if (isFirst) queueMicrotask(prepareResponse)
-    isFirst = false
+    prepareResponse()
     return this.response.promise
   }
 

@@ -37,12 +37,16 @@ const decoder = new TextDecoder()
 
 /** Makes the response of a fetch. */
 export function createResponse(parts: ResponseParts): SluiceResponse {
-  return new (Class ??= defineResponse())(parts)
+  return new (responseClass())(parts)
 }
 
-/** Makes the class while the first response is on its way. */
+/** Makes the class while the first response is on its way: behind the crossing of its request, which was queued before. */
 export function prepareResponse(): void {
-  Class ??= defineResponse()
+  if (Class === null) queueMicrotask(responseClass)
+}
+
+function responseClass(): ResponseClass {
+  return (Class ??= defineResponse())
 }
 
 /** A MIME type that is its own serialization. */
