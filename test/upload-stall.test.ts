@@ -28,21 +28,6 @@ interface Counted {
 
 const chunk = Buffer.alloc(CHUNK, 7)
 
-function asyncGenerator(): Counted {
-  async function* generate(): AsyncGenerator<Uint8Array> {
-    try {
-      while (counted.pulls < GIB / CHUNK) {
-        counted.pulls++
-        yield chunk
-      }
-    } finally {
-      counted.isEnded = true
-    }
-  }
-  const counted: Counted = { body: generate(), pulls: 0, isEnded: false }
-  return counted
-}
-
 function generator(): Counted {
   function* generate(): Generator<Uint8Array> {
     try {
@@ -55,6 +40,16 @@ function generator(): Counted {
     }
   }
   const counted: Counted = { body: generate() as never, pulls: 0, isEnded: false }
+  return counted
+}
+
+function asyncGenerator(): Counted {
+  const counted = generator()
+  const inner = counted.body as unknown as Generator<Uint8Array>
+  async function* generate(): AsyncGenerator<Uint8Array> {
+    yield* inner
+  }
+  counted.body = generate()
   return counted
 }
 
