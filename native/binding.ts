@@ -158,6 +158,8 @@ export const ReadState = {
   ended: 2,
   /** Everything was read and the body failed; `bodyEnd` has the error. */
   failed: 3,
+  /** Nothing is queued, and `bodyReadInto` may find something all the same. */
+  direct: 4,
 } as const
 
 export interface NativeCounters {
@@ -201,9 +203,12 @@ export interface NativeBinding {
   requestHandleResume(id: number): void
   /** Drops a response nobody reads: the connection survives only if the whole rest is already buffered. */
   requestHandleCancel(id: number): void
-  /** At most `max` bytes of what is queued, in fresh memory; `undefined` when nothing is. Sets {@link Word.readState}. */
-  bodyRead(id: number, max: number): Uint8Array | undefined
-  /** Fills `view` from what is queued and returns the bytes written. Sets {@link Word.readState}. */
+  /**
+   * At most `max` bytes of what is queued, in fresh memory; `undefined` when nothing is. Sets {@link Word.readState},
+   * to `direct` only for who `readsOn`.
+   */
+  bodyRead(id: number, max: number, readsOn: boolean): Uint8Array | undefined
+  /** Fills `view` from what is queued or in the socket; returns the bytes written. Sets {@link Word.readState}. */
   bodyReadInto(id: number, view: ArrayBufferView): number
   /**
    * Trailers (NUL-separated names and values) or the error's JSON, after `ended` or `failed`; forgets the request. Of a

@@ -23,8 +23,11 @@ async function readSized(source: NativeSource, length: number): Promise<Uint8Arr
   const target = new Uint8Array(new ArrayBuffer(length))
   let filled = 0
   while (source.state === 'open') {
-    if (filled < length) filled += source.pullInto(target.subarray(filled))
-    if (source.state === 'open' && !source.peek()) await source.ready()
+    const read = filled < length ? source.pullInto(target.subarray(filled)) : 0
+    filled += read
+    if (source.state !== 'open') break
+    if (filled === length ? !source.peek() : read === 0) await source.ready()
+    else if (source.isGreedy) await source.nextTurn()
   }
   return target
 }
@@ -37,6 +40,7 @@ async function readChunks(source: NativeSource): Promise<Uint8Array<ArrayBuffer>
     if (chunk !== null) {
       chunks.push(chunk)
       length += chunk.byteLength
+      if (source.isGreedy) await source.nextTurn()
     } else if (source.state === 'open') {
       await source.ready()
     }

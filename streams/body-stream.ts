@@ -54,13 +54,21 @@ class BodyUnderlyingSource implements BodyStreamState {
   pull(controller: ReadableByteStreamController): void | Promise<void> {
     this.isDisturbed = true
     if (this.waiting !== null) return this.waiting
-    if (this.fill(controller)) return
-    this.waiting = this.source.ready().then(() => {
+    if (this.source.isGreedy) return this.fillAfter(controller, this.source.nextTurn())
+    if (this.fill(controller)) return undefined
+    return this.fillAfter(controller, this.source.ready())
+  }
+
+  /**
+   * A reader that has gone leaves what there is where it is, for the next one; but while its view waits, the next one's
+   * does not call `pull` (Streams §4.10.11, PullInto), so that the view has to be answered.
+   */
+  private fillAfter(controller: ReadableByteStreamController, moment: Promise<void>): Promise<void> {
+    this.waiting = moment.then(() => {
       this.waiting = null
-      // A readable notice always has bytes, an end or a failure behind it. A reader that has gone leaves them where
-      // they are, for the next one; but while its view waits, the next one's does not call `pull` (Streams §4.10.11,
-      // PullInto), so that the view has to be answered.
-      if (this.stream.locked || isGiven(controller.byobRequest)) this.fill(controller)
+      const isWanted = this.stream.locked || isGiven(controller.byobRequest)
+      if (!isWanted || this.fill(controller)) return undefined
+      return this.fillAfter(controller, this.source.ready())
     })
     return this.waiting
   }

@@ -250,7 +250,7 @@ export class NativeDispatch<Controller extends NativeController>
 
   /** One read; true when the source has nothing more to say now. */
   private pumpSource(): boolean {
-    const chunk = binding.bodyRead(this.id, CHUNK_BYTES)
+    const chunk = binding.bodyRead(this.id, CHUNK_BYTES, false)
     const state = words[Word.readState]!
     const isOver = state === ReadState.ended || state === ReadState.failed
     const end = isOver ? binding.bodyEnd(this.id) : ''

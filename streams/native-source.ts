@@ -16,6 +16,9 @@ export type SourceState = 'open' | 'ended' | 'failed' | 'cancelled'
 /** A default read's chunk: 64–256 KiB per read is flat, smaller costs calls. */
 export const CHUNK_BYTES = 256 * 1024
 
+/** Bytes that are read in one turn of the event loop: half a millisecond. */
+const TURN_BYTES = 2 * 1024 * 1024
+
 interface Abandoned {
   id: number
   notify: (() => void) | null
@@ -42,6 +45,10 @@ export class NativeSource implements Receiver {
   private wake: (() => void) | null = null
   private readonly trailerWaiters: (() => void)[] = []
   private pipe: PipeReceiver | null = null
+  /** Bytes that were read since the event loop last ran. */
+  private taken = 0
+  /** Memory for a chunk. */
+  private room: Buffer<ArrayBuffer> | null = null
   private readonly upload: Upload | null
   private readonly finalizer: Abandoned
 
@@ -82,9 +89,25 @@ export class NativeSource implements Receiver {
   /** At most `max` queued bytes in fresh memory; `null` when there is none: look at `state`, or await `ready`. */
   pull(max: number = CHUNK_BYTES): Uint8Array<ArrayBuffer> | null {
     if (this.state !== 'open') return null
-    const chunk = binding.bodyRead(this.id, max) as Uint8Array<ArrayBuffer> | undefined
+    const chunk = binding.bodyRead(this.id, max, true) as Uint8Array<ArrayBuffer> | undefined
+    if (chunk === undefined && words[Word.readState] === ReadState.direct) return this.pullDirectly(max)
     this.settleAt(words[Word.readState]!)
-    return chunk ?? null
+    if (chunk === undefined) return null
+    this.taken += chunk.byteLength
+    return chunk
+  }
+
+  /** How much there is shows only afterwards: a chunk that stays half empty is copied, and its memory is the next one's. */
+  private pullDirectly(max: number): Uint8Array<ArrayBuffer> | null {
+    let room = this.room
+    if (room === null || room.byteLength < max) room = Buffer.allocUnsafeSlow(max)
+    const filled = this.pullInto(room)
+    if (filled > max / 2) {
+      this.room = null
+      return room.subarray(0, filled)
+    }
+    this.room = room
+    return filled === 0 ? null : new Uint8Array(room.subarray(0, filled))
   }
 
   /** Fills `view` with what is queued; 0 when there is nothing: look at `state`, or await `ready`. */
@@ -92,13 +115,25 @@ export class NativeSource implements Receiver {
     if (this.state !== 'open') return 0
     const filled = binding.bodyReadInto(this.id, view)
     this.settleAt(words[Word.readState]!)
+    this.taken += filled
     return filled
+  }
+
+  /** Whether others are due on this thread: a server may fill a body as fast as it is read. */
+  get isGreedy(): boolean {
+    return this.taken >= TURN_BYTES
+  }
+
+  /** Lets the event loop run. */
+  nextTurn(): Promise<void> {
+    this.taken = 0
+    return new Promise((resolve) => setImmediate(resolve))
   }
 
   /** Whether `pull` would say something now; takes nothing. */
   peek(): boolean {
     if (this.state !== 'open') return true
-    binding.bodyRead(this.id, 0)
+    binding.bodyRead(this.id, 0, false)
     const readState = words[Word.readState]!
     // With bytes before it, an end is seen only when they have been read.
     this.settleAt(readState)
@@ -116,6 +151,7 @@ export class NativeSource implements Receiver {
       wake()
       return
     }
+    this.taken = 0
     this.wake = wake
     watch(this.id, this)
   }

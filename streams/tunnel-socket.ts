@@ -169,7 +169,7 @@ export class TunnelSocket extends Duplex implements Receiver {
 
   private pump(): void {
     while (this.wantsData && this.isHeld && !this.isReadOver) {
-      const chunk = binding.bodyRead(this.id, CHUNK_BYTES) as Buffer | undefined
+      const chunk = binding.bodyRead(this.id, CHUNK_BYTES, false) as Buffer | undefined
       const state = words[Word.readState]!
       if (chunk !== undefined) {
         this.touch()

@@ -9,7 +9,8 @@ use crate::environment::Environment;
 use crate::marshal::{error_text, headers_text};
 use crate::request_handle::id_argument;
 
-/// `bodyRead(id, max)`: fresh memory with what is queued, or undefined.
+/// `bodyRead(id, max, readsOn)`: fresh memory with what is queued, or undefined. Who reads on with `bodyReadInto` is told
+/// when that may find more.
 pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
     let id = id_argument(&mut cx)?;
     let max = cx.argument::<JsNumber>(1)?.value(&mut cx);
@@ -19,12 +20,13 @@ pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
         reason = "as casts saturate"
     )]
     let max = max as usize;
+    let reads_on = cx.argument::<JsBoolean>(2)?.value(&mut cx);
     let environment = Environment::get(&mut cx)?;
     let Some(exchange) = environment.with(id, |request| request.exchange.clone()) else {
         environment.set_read_state(&mut cx, ReadState::Ended);
         return Ok(cx.undefined().upcast());
     };
-    let (queued, state) = exchange.queue.poll_len();
+    let (queued, state) = exchange.queue.poll_len(reads_on);
     if queued == 0 || max == 0 {
         environment.set_read_state(&mut cx, state);
         if state == ReadState::Empty {

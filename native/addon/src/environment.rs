@@ -143,6 +143,7 @@ impl Environment {
                 ReadState::Empty => 1,
                 ReadState::Ended => 2,
                 ReadState::Failed => 3,
+                ReadState::Direct => 4,
             };
         }
     }

@@ -117,6 +117,10 @@ impl DispatchHandler for JsDispatchHandler {
         exchange.tell_if(exchange.queue.push(frame));
     }
 
+    fn queue(&self) -> Option<&BodyQueue> {
+        Some(&self.exchange.queue)
+    }
+
     async fn on_response_end(&mut self, trailers: HeaderMap) {
         let exchange = &self.exchange;
         exchange.tell_if(exchange.queue.finish(Ok(trailers)));

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use tokio::sync::Notify;
 
 use crate::credit::{ByteCredit, ByteGauge};
+use crate::direct::Direct;
 use crate::error::CoreError;
 use crate::pause::{PauseReason, PauseState};
 
@@ -21,6 +22,8 @@ pub enum ReadState {
     More,
     /// Nothing is queued, the body goes on.
     Empty,
+    /// The same, but a read may find something in the socket.
+    Direct,
     /// Everything was read and the body ended well.
     Ended,
     /// Everything was read and the body failed.
@@ -28,6 +31,10 @@ pub enum ReadState {
 }
 
 /// Holds at most its window and one frame, and before the first demand one frame.
+///
+/// A reader outside the runtime that is slower than the server takes the rest of a body from the socket itself, where
+/// the body allows that: the queue stays paused, and saves a copy and two wake-ups for each read, until the reader finds
+/// nothing there.
 ///
 /// The runtime's thread pushes, one reader takes. A full queue pauses its response with [`PauseReason::QueueFull`];
 /// draining below half clears that reason and no other. One that holds bytes while its agent's budget is spent pauses
@@ -50,6 +57,11 @@ struct State {
     is_demanded: bool,
     is_reader_waiting: bool,
     is_closed: bool,
+    direct: Option<Arc<dyn Direct>>,
+    /// Bytes of a body with `direct` that have not come this way.
+    left: u64,
+    /// Its reader takes what follows the frames.
+    is_direct: bool,
     /// What a reader finds after the last byte.
     end_state: ReadState,
     end: Option<BodyEnd>,
@@ -57,7 +69,9 @@ struct State {
 
 impl State {
     fn is_full(&self) -> bool {
-        if self.is_demanded {
+        if self.is_direct {
+            true
+        } else if self.is_demanded {
             self.credit.is_spent()
         } else {
             self.credit.held() > 0
@@ -87,6 +101,9 @@ impl BodyQueue {
                 is_demanded: false,
                 is_reader_waiting: false,
                 is_closed: false,
+                direct: None,
+                left: 0,
+                is_direct: false,
                 end_state: ReadState::Empty,
                 end: None,
             }),
@@ -108,6 +125,7 @@ impl BodyQueue {
         }
         self.gauge.add(frame.len());
         state.credit.take(frame.len());
+        state.left = state.left.saturating_sub(frame.len() as u64);
         state.frames.push_back(frame);
         if state.is_full() {
             self.pause.pause(PauseReason::QueueFull);
@@ -131,6 +149,8 @@ impl BodyQueue {
             ReadState::Failed
         };
         state.end = Some(end);
+        state.is_direct = false;
+        state.direct = None;
         self.ready.notify_one();
         std::mem::take(&mut state.is_reader_waiting)
     }
@@ -156,7 +176,7 @@ impl BodyQueue {
     fn give_back(&self, state: &mut State, bytes: usize) {
         state.credit.give_back(bytes);
         self.gauge.subtract(bytes);
-        if state.is_demanded && state.credit.is_below_half() {
+        if state.is_demanded && !state.is_direct && state.credit.is_below_half() {
             self.pause.resume(PauseReason::QueueFull);
         }
         self.give_way(state);
@@ -168,10 +188,43 @@ impl BodyQueue {
         }
     }
 
-    /// Copies into `target` what is queued. A read that finds nothing arms one notice from `push` or `finish`.
+    /// `left` bytes of the body have not been pushed, and may be read by whoever wants them.
+    pub fn allow_direct(&self, direct: Arc<dyn Direct>, left: u64) {
+        let mut state = self.lock();
+        state.direct = Some(direct);
+        state.left = left;
+    }
+
+    /// A full queue is a sign that its reader is the slower one. The runtime waits at the gate then, not at the socket.
+    fn begin_direct(state: &mut State) {
+        state.is_direct |= state.direct.is_some() && state.credit.is_spent();
+    }
+
+    fn end_direct(&self, state: &mut State) {
+        if std::mem::take(&mut state.is_direct) && !state.is_full() {
+            self.pause.resume(PauseReason::QueueFull);
+        }
+    }
+
+    /// What the queue does not hold. With nothing there the runtime reads again.
+    fn read_directly(&self, state: &mut State, target: &mut [u8]) -> usize {
+        let Some(direct) = state.direct.as_ref().filter(|_| state.is_direct) else {
+            return 0;
+        };
+        let read = direct.read(state.left, target);
+        state.left -= read as u64;
+        if read == 0 || state.left == 0 {
+            self.end_direct(state);
+        }
+        read
+    }
+
+    /// Copies into `target` what is queued, or what is there already. A read that finds nothing arms one notice from
+    /// `push` or `finish`.
     pub fn read(&self, target: &mut [u8]) -> (usize, ReadState) {
         let mut state = self.lock();
         self.demand_locked(&mut state);
+        Self::begin_direct(&mut state);
         let mut copied = 0;
         while copied < target.len() {
             let Some(frame) = state.frames.front_mut() else { break };
@@ -185,17 +238,28 @@ impl BodyQueue {
         }
         if copied > 0 {
             self.give_back(&mut state, copied);
+        } else {
+            copied = self.read_directly(&mut state, target);
         }
         let read_state = state.read_state();
         state.is_reader_waiting = copied == 0 && read_state == ReadState::Empty;
         (copied, read_state)
     }
 
-    /// Bytes that a read would find now. With none, arms one notice as [`BodyQueue::read`] does.
-    pub fn poll_len(&self) -> (usize, ReadState) {
+    /// Bytes that are queued now; with none, arms one notice as [`BodyQueue::read`] does. Whoever `reads_on` with that is
+    /// told when it would find more.
+    pub fn poll_len(&self, reads_on: bool) -> (usize, ReadState) {
         let mut state = self.lock();
         self.demand_locked(&mut state);
-        let read_state = state.read_state();
+        if reads_on {
+            Self::begin_direct(&mut state);
+        } else {
+            self.end_direct(&mut state);
+        }
+        let read_state = match state.read_state() {
+            ReadState::Empty if state.is_direct => ReadState::Direct,
+            read_state => read_state,
+        };
         state.is_reader_waiting = read_state == ReadState::Empty;
         (state.credit.held() - state.taken, read_state)
     }
@@ -205,6 +269,7 @@ impl BodyQueue {
     pub fn take_frames(&self) -> (Vec<Bytes>, ReadState) {
         let mut state = self.lock();
         self.demand_locked(&mut state);
+        self.end_direct(&mut state);
         let frames: Vec<Bytes> = state.frames.drain(..).collect();
         state.taken = state.credit.held();
         (frames, state.read_state())
@@ -253,6 +318,8 @@ impl BodyQueue {
         if state.is_demanded {
             self.gauge.leave();
         }
+        state.is_direct = false;
+        state.direct = None;
         state.frames.clear();
         let held = state.credit.held();
         state.credit.give_back(held);
@@ -271,6 +338,8 @@ impl Drop for BodyQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::credit::RESERVE;
 
@@ -371,6 +440,116 @@ mod tests {
         let mut target = [0; 8];
         assert_eq!(queue.read(&mut target), (3, ReadState::Failed));
         assert!(matches!(queue.take_end(), Some(Err(CoreError::BodyTimeout))));
+    }
+
+    /// A socket that holds so many bytes, of as many in all.
+    #[derive(Debug)]
+    struct Source {
+        ready: AtomicUsize,
+        left: AtomicUsize,
+    }
+
+    impl Direct for Source {
+        fn read(&self, left: u64, target: &mut [u8]) -> usize {
+            if left != self.left.load(Ordering::Relaxed) as u64 {
+                return 0;
+            }
+            let count = target.len().min(self.ready.load(Ordering::Relaxed));
+            target[..count].fill(b'x');
+            self.ready.fetch_sub(count, Ordering::Relaxed);
+            self.left.fetch_sub(count, Ordering::Relaxed);
+            count
+        }
+    }
+
+    /// A queue of 4 bytes that holds 4 of a body of 100, with `ready` of the rest in the socket.
+    fn direct_queue(ready: usize) -> (BodyQueue, Arc<PauseState>, Arc<Source>) {
+        let (queue, pause, _) = queue(4);
+        let source = Arc::new(Source {
+            ready: AtomicUsize::new(ready),
+            left: AtomicUsize::new(96),
+        });
+        queue.allow_direct(Arc::<Source>::clone(&source), 100);
+        queue.demand();
+        queue.push(Bytes::from_static(b"0123"));
+        (queue, pause, source)
+    }
+
+    #[test]
+    fn a_reader_that_finds_the_queue_full_reads_on_by_itself() {
+        let (queue, pause, source) = direct_queue(10);
+        let mut target = [0; 8];
+        assert_eq!(queue.read(&mut target), (4, ReadState::Empty));
+        assert!(pause.is_paused(), "the socket is the reader's");
+        assert_eq!(queue.read(&mut target), (8, ReadState::Empty));
+        assert_eq!(queue.read(&mut target), (2, ReadState::Empty));
+        assert!(pause.is_paused());
+        assert_eq!(queue.read(&mut target), (0, ReadState::Empty));
+        assert!(!pause.is_paused(), "nothing is there: the runtime waits for more");
+        source.left.fetch_sub(1, Ordering::Relaxed);
+        assert!(queue.push(Bytes::from_static(b"y")), "the reader waits");
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_leaves_the_socket_alone() {
+        let (queue, pause, source) = direct_queue(10);
+        let mut target = [0; 8];
+        queue.read(&mut target);
+        queue.read(&mut target);
+        queue.read(&mut target);
+        queue.read(&mut target);
+        assert!(!pause.is_paused());
+        source.ready.store(8, Ordering::Relaxed);
+        assert_eq!(queue.read(&mut target), (0, ReadState::Empty));
+    }
+
+    #[test]
+    fn the_last_byte_read_directly_lets_the_runtime_see_the_end() {
+        let (queue, pause, _) = direct_queue(96);
+        let mut target = [0; 200];
+        assert_eq!(queue.read(&mut target), (4, ReadState::Empty));
+        assert_eq!(queue.read(&mut target), (96, ReadState::Empty));
+        assert!(!pause.is_paused());
+        assert_eq!(queue.read(&mut target), (0, ReadState::Empty));
+        assert!(queue.finish(Ok(HeaderMap::new())));
+        assert_eq!(queue.read(&mut target), (0, ReadState::Ended));
+    }
+
+    #[test]
+    fn nothing_is_read_past_a_frame_under_way() {
+        let (queue, pause, source) = direct_queue(10);
+        // The runtime has read it, and not pushed it yet.
+        source.left.fetch_sub(1, Ordering::Relaxed);
+        let mut target = [0; 8];
+        queue.read(&mut target);
+        assert_eq!(queue.read(&mut target), (0, ReadState::Empty));
+        assert!(!pause.is_paused());
+        assert!(queue.push(Bytes::from_static(b"y")));
+        assert_eq!(queue.read(&mut target), (1, ReadState::Empty));
+    }
+
+    #[test]
+    fn a_reader_that_only_looks_at_the_queue_hands_the_socket_back() {
+        let (queue, pause, _) = direct_queue(10);
+        let mut target = [0; 8];
+        assert_eq!(queue.read(&mut target), (4, ReadState::Empty));
+        assert_eq!(queue.poll_len(true), (0, ReadState::Direct));
+        assert!(pause.is_paused());
+        assert_eq!(queue.poll_len(false), (0, ReadState::Empty));
+        assert!(!pause.is_paused());
+        queue.push(Bytes::from_static(b"0123"));
+        queue.read(&mut target);
+        queue.take_frames();
+        assert!(!pause.is_paused());
+    }
+
+    #[test]
+    fn an_error_ends_direct_reads() {
+        let (queue, ..) = direct_queue(10);
+        let mut target = [0; 8];
+        queue.read(&mut target);
+        queue.finish(Err(CoreError::BodyTimeout));
+        assert_eq!(queue.read(&mut target), (0, ReadState::Failed));
     }
 
     #[test]

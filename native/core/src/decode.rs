@@ -1,6 +1,7 @@
 //! Content codings of a response (RFC 9110 §8.4.1), undone as its bytes come.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -11,9 +12,11 @@ use http::{HeaderMap, Method};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use crate::direct::Direct;
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
 use crate::size_limit::SizeLimit;
+use crate::transport::TransportBody;
 
 /// What a decoder yields at once: the most that one frame can blow up to.
 const STEP: usize = 64 * 1024;
@@ -399,6 +402,15 @@ pub fn decode<B>(
         wire: 0,
         decoded: 0,
     })))
+}
+
+impl<B: TransportBody> TransportBody for ReadableBody<B> {
+    fn direct(&self) -> Option<Arc<dyn Direct>> {
+        match self {
+            Self::Plain(body) => body.direct(),
+            Self::Decoded(_) => None,
+        }
+    }
 }
 
 impl<B: Body<Data = Bytes, Error = CoreError> + Unpin> Body for ReadableBody<B> {

@@ -26,7 +26,7 @@ use crate::request::{DispatchOptions, FetchOptions, RequestBody};
 use crate::response::RedirectedTo;
 use crate::size_limit::SizeLimit;
 use crate::transport::{
-    ConnectionSlot, Framing, Route, Transport, TransportLease, WireRequest, WireResponse, upload_error,
+    ConnectionSlot, Framing, Route, Transport, TransportBody, TransportLease, WireRequest, WireResponse, upload_error,
 };
 use crate::tunnel::run_tunnel;
 use crate::upload::{UploadBody, UploadProgress, UploadQueue};
@@ -315,7 +315,7 @@ async fn run<T: Transport, H: DispatchHandler>(
 }
 
 /// Tells the handler of a response, to its end. Returns what is left when the connection has become a tunnel.
-async fn deliver<B: Body<Data = Bytes, Error = CoreError> + Send + Unpin, H: DispatchHandler>(
+async fn deliver<B: TransportBody, H: DispatchHandler>(
     answer: Answer<B>,
     redirected: Option<RedirectedTo>,
     options: &DispatchOptions,
@@ -369,6 +369,11 @@ async fn deliver<B: Body<Data = Bytes, Error = CoreError> + Send + Unpin, H: Dis
         handler.on_response_complete(start, prefetched.data, trailers).await;
         drop(upload);
         return Ok(None);
+    }
+    if let (Some(queue), Some(direct)) = (handler.queue(), body.direct())
+        && size.covers(body.size_hint().exact())
+    {
+        queue.allow_direct(direct, body.size_hint().lower() + prefetched.data.len() as u64);
     }
     handler.on_response_start(start).await;
     counted?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::body_queue::BodyQueue;
 use crate::connection::ConnectionInfo;
 use crate::error::DispatchError;
 use crate::origin::Origin;
@@ -29,6 +30,11 @@ pub trait DispatchHandler: Send + 'static {
 
     /// A frame of the body, never empty. Backpressure is the pause state's, not this future's.
     fn on_response_data(&mut self, frame: Bytes) -> impl Future<Output = ()> + Send;
+
+    /// The queue that takes what `on_response_data` brings, where its reader may read a body from the socket instead.
+    fn queue(&self) -> Option<&BodyQueue> {
+        None
+    }
 
     fn on_response_end(&mut self, trailers: HeaderMap) -> impl Future<Output = ()> + Send;
 

@@ -17,6 +17,12 @@ impl SizeLimit {
         subtract(&mut self.decoded, bytes).ok_or(CoreError::DecodedSizeExceeded)
     }
 
+    /// Whether a body of at most `bytes` stays within.
+    pub fn covers(&self, bytes: Option<u64>) -> bool {
+        let covers = |limit: Option<u64>| limit.is_none_or(|limit| bytes.is_some_and(|bytes| bytes <= limit));
+        covers(self.wire) && covers(self.decoded)
+    }
+
     /// The part that whoever sees the wire has to keep.
     pub fn take_wire(&mut self) -> Self {
         Self {

@@ -9,8 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::reqwest::{ReqwestBody, ReqwestLease, ReqwestTransport};
 use super::wire::{WireBody, WireLease, WireTransport};
-use super::{Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
+use super::{Route, Transport, TransportBody, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
+use crate::direct::Direct;
 use crate::error::CoreError;
 use crate::response::ResponseStart;
 
@@ -121,6 +122,15 @@ impl Body for EngineBody {
         match self {
             Self::Reqwest(body) => body.size_hint(),
             Self::Wire(body) => body.size_hint(),
+        }
+    }
+}
+
+impl TransportBody for EngineBody {
+    fn direct(&self) -> Option<Arc<dyn Direct>> {
+        match self {
+            Self::Reqwest(_) => None,
+            Self::Wire(body) => body.direct(),
         }
     }
 }

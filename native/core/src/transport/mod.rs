@@ -20,6 +20,7 @@ pub use self::reqwest::ReqwestTransport;
 pub use self::wire::{ConnectionSlot, KeepAlive, SocketOptions, WireTransport};
 use crate::connection::{ConnectionInfo, ConnectionObserver};
 use crate::credit::ByteGauge;
+use crate::direct::Direct;
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
@@ -181,9 +182,17 @@ pub trait Transport: Send + Sync + 'static {
     fn destroy(&self) {}
 }
 
+/// A response's body.
+pub trait TransportBody: http_body::Body<Data = Bytes, Error = CoreError> + Send + Unpin {
+    /// The part of it that whoever holds this may read instead, in turn with whoever polls the body.
+    fn direct(&self) -> Option<Arc<dyn Direct>> {
+        None
+    }
+}
+
 /// A connection for one request. Dropped unused it goes back.
 pub trait TransportLease: Send {
-    type Body: http_body::Body<Data = Bytes, Error = CoreError> + Send + Unpin;
+    type Body: TransportBody;
 
     /// `None` where the engine does not say.
     fn info(&self) -> Option<&Arc<ConnectionInfo>>;

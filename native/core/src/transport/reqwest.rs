@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use super::body::ResponseBody;
 use super::failure::{Peer, Phase, classify, connect_timeout};
 use super::http2_windows::Http2Windows;
-use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
+use super::{Framing, Route, Transport, TransportBody, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
@@ -121,6 +121,8 @@ fn build(
 
 /// A response's body.
 pub type ReqwestBody = ResponseBody<reqwest::Body>;
+
+impl TransportBody for ReqwestBody {}
 
 impl Transport for ReqwestTransport {
     type Lease = ReqwestLease;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use sluice_core::transport::{Route, Transport, TransportLease, WireRequest, WireResponse};
+use sluice_core::transport::{Route, Transport, TransportBody, TransportLease, WireRequest, WireResponse};
 use sluice_core::{
     Agent, AgentConfig, ConnectionInfo, CoreError, DispatchOptions, HeaderList, HeaderMap, Method, Origin,
     ResponseStart,
@@ -142,6 +142,8 @@ impl Transport for MockTransport {
 pub struct MockLease {
     requests: mpsc::UnboundedSender<MockRequest>,
 }
+
+impl TransportBody for MockBody {}
 
 impl TransportLease for MockLease {
     type Body = MockBody;

@@ -76,6 +76,10 @@ impl DispatchHandler for QueueHandler {
         self.recorder.tell(Event::Data(Bytes::new()));
     }
 
+    fn queue(&self) -> Option<&BodyQueue> {
+        Some(&self.queue)
+    }
+
     async fn on_response_end(&mut self, trailers: HeaderMap) {
         self.queue.finish(Ok(trailers));
     }
@@ -121,7 +125,7 @@ impl Reader {
             match state {
                 ReadState::More => tokio::task::yield_now().await,
                 ReadState::Empty if count > 0 => {}
-                ReadState::Empty => self.queue.ready().await,
+                ReadState::Empty | ReadState::Direct => self.queue.ready().await,
                 ReadState::Ended | ReadState::Failed => return self.queue.take_end().unwrap(),
             }
         }

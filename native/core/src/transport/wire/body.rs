@@ -1,8 +1,9 @@
 //! A response's body, and what becomes of its connection.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,10 @@ use hyper::client::conn::http1;
 use super::connection::Connection;
 use super::outgoing::OutgoingBody;
 use super::pool::{Lease, Pool};
+use super::socket::{Loan, ReadBuffer};
+use crate::direct::Direct;
 use crate::error::CoreError;
+use crate::transport::TransportBody;
 use crate::transport::failure::{Peer, Phase, classify, cut_stream};
 use crate::upload::{UploadBody, UploadProgress};
 
@@ -30,6 +34,8 @@ pub struct Exchange {
     /// How long the connection may idle after this; `None`: it is not used again.
     keep: Option<Duration>,
     has_response: bool,
+    /// The rest of a long body. hyper takes the response for whole.
+    loan: Option<Arc<Loan>>,
     /// The server announced a length and that it would close.
     closes_after_length: bool,
     is_over: bool,
@@ -46,6 +52,7 @@ impl Exchange {
             upload: None,
             keep: None,
             has_response: false,
+            loan: None,
             closes_after_length: false,
             is_over: false,
         }
@@ -64,6 +71,7 @@ impl Exchange {
             upload: None,
             keep: None,
             has_response: false,
+            loan: None,
             closes_after_length: false,
             is_over: false,
         }
@@ -84,6 +92,11 @@ impl Exchange {
     /// The request's body, before it is sent.
     pub fn carries(&mut self, body: Option<&UploadBody>) {
         self.upload = body.map(|body| Arc::clone(body.progress()));
+    }
+
+    /// The body is read from the socket once hyper has given what came with the head.
+    pub fn borrow(&mut self, loan: Option<Loan>) {
+        self.loan = loan.map(Arc::new);
     }
 
     /// The connection is in the middle of a request: nothing can follow it. hyper closes it only when it can write
@@ -151,7 +164,7 @@ impl Exchange {
             return;
         }
         let Some(mut sender) = self.sender.take() else { return };
-        if self.is_uploading() {
+        if self.is_uploading() || self.loan.is_some() {
             self.close("aborted");
             return;
         }
@@ -181,6 +194,8 @@ impl Exchange {
         self.sender = None;
         if self.is_http2 {
             self.end_stream();
+        } else if self.loan.is_some() {
+            self.close("other side closed");
         }
     }
 }
@@ -188,6 +203,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.abandon();
+        if let Some(loan) = &self.loan {
+            loan.end();
+        }
         self.connection.release();
     }
 }
@@ -197,6 +215,7 @@ impl Drop for Exchange {
 pub struct WireBody {
     inner: Incoming,
     exchange: Exchange,
+    buffer: ReadBuffer,
     has_begun: bool,
 }
 
@@ -205,11 +224,12 @@ impl WireBody {
         Self {
             inner,
             exchange,
+            buffer: ReadBuffer::default(),
             has_begun: false,
         }
     }
 
-    fn error(&self, error: &hyper::Error) -> CoreError {
+    fn error(&self, error: &(dyn std::error::Error + 'static)) -> CoreError {
         let error = classify(error, Phase::Body, &self.exchange.peer());
         if self.exchange.closes_after_length && matches!(error, CoreError::Socket(_)) {
             // undici's verdict where the server said that it would close.
@@ -219,11 +239,58 @@ impl WireBody {
     }
 }
 
+impl WireBody {
+    /// A piece of what hyper does not read; nothing when its reader has taken the last itself.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
+        let (is_ahead, mut buffer) = (!self.has_begun, std::mem::take(&mut self.buffer));
+        let data = self.poll_loan(|loan| loan.poll_read(cx, &mut buffer, is_ahead));
+        self.buffer = buffer;
+        let data = ready!(data);
+        self.has_begun = true;
+        Poll::Ready(data.map(|data| data.map(Frame::data)))
+    }
+
+    fn poll_loan<T>(&mut self, read: impl FnOnce(&Loan) -> Poll<io::Result<T>>) -> Poll<Option<Result<T, CoreError>>> {
+        let Some(loan) = &self.exchange.loan else {
+            return Poll::Ready(None);
+        };
+        let read = if loan.left() == 0 {
+            None
+        } else if self.exchange.connection.switch.is_off() {
+            Some(Err(io::ErrorKind::ConnectionAborted.into()))
+        } else {
+            Some(ready!(read(loan)))
+        };
+        if loan.left() == 0 {
+            loan.end();
+            self.exchange.loan = None;
+            self.exchange.finish();
+        }
+        Poll::Ready(read.map(|read| {
+            read.map_err(|error| {
+                let error = self.error(&error);
+                self.exchange.fail();
+                error
+            })
+        }))
+    }
+}
+
+impl TransportBody for WireBody {
+    fn direct(&self) -> Option<Arc<dyn Direct>> {
+        let loan = self.exchange.loan.as_ref().filter(|loan| loan.is_direct())?;
+        Some(Arc::<Loan>::clone(loan))
+    }
+}
+
 impl Body for WireBody {
     type Data = Bytes;
     type Error = CoreError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
+        if self.exchange.loan.is_some() && self.inner.is_end_stream() {
+            return self.poll_rest(cx);
+        }
         // What came with the head is taken whether or not the body is wanted.
         if self.has_begun {
             self.exchange.connection.tap.open();
@@ -234,7 +301,7 @@ impl Body for WireBody {
                     meter.take(data.len());
                 }
                 self.has_begun = true;
-                if self.inner.is_end_stream() {
+                if self.is_end_stream() {
                     self.exchange.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -248,6 +315,7 @@ impl Body for WireBody {
                 self.exchange.fail();
                 Poll::Ready(Some(Err(cut_stream())))
             }
+            Poll::Ready(None) if self.exchange.loan.is_some() => self.poll_rest(cx),
             Poll::Ready(None) => {
                 self.exchange.finish();
                 Poll::Ready(None)
@@ -257,17 +325,20 @@ impl Body for WireBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.is_end_stream() && self.exchange.loan.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let Some(loan) = &self.exchange.loan else {
+            return self.inner.size_hint();
+        };
+        SizeHint::with_exact(self.inner.size_hint().lower() + loan.left())
     }
 }
 
 impl Drop for WireBody {
     fn drop(&mut self) {
-        if self.inner.is_end_stream() {
+        if self.is_end_stream() {
             self.exchange.finish();
         }
     }

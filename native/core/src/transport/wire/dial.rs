@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::handshake::Tls;
-use super::io::Stream;
 use super::proxy_tunnel::{connect_through, socks};
+use super::stream::Stream;
 use super::tcp::{SocketOptions, connect_unix};
 use crate::error::CoreError;
 use crate::origin::Origin;

@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-use super::io::Stream;
+use super::stream::Stream;
 use crate::error::CoreError;
 use crate::origin::Origin;
 use crate::tls::{TlsOptions, client_config};

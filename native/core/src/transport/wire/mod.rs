@@ -10,10 +10,13 @@ mod http2_executor;
 mod http2_meter;
 mod io;
 mod keep_alive;
+mod long_body;
 mod open;
 mod outgoing;
 mod pool;
 mod proxy_tunnel;
+mod socket;
+mod stream;
 mod switch;
 mod tap;
 mod target;
@@ -41,6 +44,7 @@ use self::dial::Dialer;
 use self::head::{HeadFacts, framing_headers, request_head, response_start};
 use self::outgoing::OutgoingBody;
 use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
+use self::tap::Shown;
 use self::target::uri;
 use super::failure::{self, Peer, Phase, Refusal, classify};
 use super::http2_windows::Http2Windows;
@@ -260,7 +264,7 @@ async fn send_http1(
     let is_connect = request.method == Method::CONNECT;
     connection.tap.arm(
         request_head(request, &pool.route().origin, closes, connection.forward.as_deref()),
-        is_connect,
+        shown(request, closes),
     );
     exchange.carries(request.body.as_ref());
     if let Some(body) = &request.body {
@@ -301,6 +305,7 @@ async fn send_http1(
             });
         }
     };
+    exchange.borrow(connection.tap.take_loan());
     let head = connection.tap.take_head();
     let read = head.and_then(|head| response_start(&head));
     let (start, facts) = read.unwrap_or_else(|| (start_of(&response), HeadFacts::default()));
@@ -328,6 +333,17 @@ async fn send_http1(
         body: WireBody::new(response.into_body(), exchange),
         upgrade,
     })
+}
+
+/// A body that comes while the request's own is written stays with hyper, which then sees the end of both.
+fn shown(request: &WireRequest, closes: bool) -> Shown {
+    if request.method == Method::CONNECT {
+        Shown::Granted
+    } else if request.method == Method::HEAD || request.upgrade.is_some() || request.body.is_some() || closes {
+        Shown::AsItIs
+    } else {
+        Shown::Shortened
+    }
 }
 
 async fn send_http2(

@@ -7,7 +7,7 @@ use tokio_socks::TargetAddr;
 use tokio_socks::tcp::{Socks4Stream, Socks5Stream};
 
 use super::head::response_start;
-use super::io::Stream;
+use super::stream::Stream;
 use crate::error::CoreError;
 use crate::origin::Origin;
 use crate::proxy::{Proxy, ProxyProtocol};

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
+use super::long_body::LongBody;
+use super::socket::Loan;
+
 /// More than hyper reads of a head; a longer one is an error there.
 const MAX_HEAD: usize = 1024 * 1024;
 
@@ -34,7 +37,20 @@ struct State {
     incoming: Vec<u8>,
     informational: Vec<Vec<u8>>,
     head: Option<Vec<u8>>,
-    is_connect: bool,
+    loan: Option<Loan>,
+    shown: Shown,
+}
+
+/// What of a response's head hyper gets to see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shown {
+    #[default]
+    AsItIs,
+    /// Every final status as 200, since hyper takes no other for a tunnel's; the head that is kept says what the server
+    /// said.
+    Granted,
+    /// Of a long body only what came with the head: the rest is read without hyper.
+    Shortened,
 }
 
 /// Where a status line has its status.
@@ -58,14 +74,11 @@ impl Tap {
     }
 
     /// Before a request is handed to hyper: `head` is what goes out for it.
-    ///
-    /// With `is_connect` hyper is shown every final status as 200, since it takes no other for a tunnel's; the head
-    /// that is kept says what the server said.
-    pub fn arm(&self, head: Vec<u8>, is_connect: bool) {
+    pub fn arm(&self, head: Vec<u8>, shown: Shown) {
         let mut state = self.lock();
         *state = State {
             outgoing: head,
-            is_connect,
+            shown,
             ..State::default()
         };
         drop(state);
@@ -90,6 +103,16 @@ impl Tap {
         self.lock().head.take()
     }
 
+    /// The rest of the body, if that is not hyper's to read.
+    pub fn take_loan(&self) -> Option<Loan> {
+        self.lock().loan.take()
+    }
+
+    /// `loan` is of the response whose head was read last.
+    pub fn lend(&self, loan: Loan) {
+        self.lock().loan = Some(loan);
+    }
+
     /// The informational heads so far; wakes the caller's task when there are more.
     pub fn poll_informational(&self, cx: &Context<'_>) -> Vec<Vec<u8>> {
         self.requester.register(cx.waker());
@@ -100,10 +123,11 @@ impl Tap {
         }
     }
 
-    /// What the socket brought, before hyper sees it.
-    pub fn read(&self, mut bytes: &mut [u8]) {
+    /// What the socket brought, before hyper sees it. Returns how many bytes of a body are still to come that hyper will
+    /// not ask for.
+    pub fn read(&self, mut bytes: &mut [u8]) -> Option<u64> {
         if !self.is_reading.load(Ordering::Acquire) {
-            return;
+            return None;
         }
         let mut state = self.lock();
         while !bytes.is_empty() {
@@ -116,7 +140,7 @@ impl Tap {
             let before = state.incoming.len();
             let taken = whole.unwrap_or(bytes.len());
             state.incoming.extend_from_slice(&bytes[..taken]);
-            if state.is_connect {
+            if state.shown == Shown::Granted {
                 show_success(&state.incoming, before, bytes);
             }
             let Some(end) = whole.or_else(|| head_end(&state.incoming, before.saturating_sub(3))) else {
@@ -124,21 +148,25 @@ impl Tap {
                     self.is_reading.store(false, Ordering::Release);
                     state.incoming = Vec::new();
                 }
-                return;
+                return None;
             };
             state.incoming.truncate(end);
             let head = std::mem::take(&mut state.incoming);
-            bytes = &mut bytes[end - before..];
             if is_informational(&head) {
+                bytes = &mut bytes[end - before..];
                 state.informational.push(head);
                 self.has_informational.store(true, Ordering::Release);
                 self.requester.wake();
             } else {
+                // Of a head in pieces hyper has seen some already.
+                let is_shown = state.shown == Shown::Shortened && before == 0;
+                let left = is_shown.then(|| shorten(&head, bytes)).flatten();
                 state.head = Some(head);
                 self.is_reading.store(false, Ordering::Release);
-                return;
+                return left;
             }
         }
+        None
     }
 
     /// Writes `bufs`, hyper's head in them replaced by ours. What is reported as written counts in hyper's bytes.
@@ -186,6 +214,15 @@ impl Tap {
     }
 }
 
+/// Lets `bytes`, which begin with `head`, announce no more than they bring. Returns what is still to come.
+fn shorten(head: &[u8], bytes: &mut [u8]) -> Option<u64> {
+    let body = LongBody::find(head)?;
+    let here = bytes.len() - head.len();
+    let left = body.beyond(here)?;
+    body.shorten(bytes, here);
+    Some(left)
+}
+
 /// The byte after the empty line that ends a head; lines may end in LF alone.
 fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
@@ -213,7 +250,7 @@ mod tests {
 
     fn armed(head: &str) -> Tap {
         let tap = Tap::default();
-        tap.arm(head.as_bytes().to_vec(), false);
+        tap.arm(head.as_bytes().to_vec(), Shown::AsItIs);
         tap
     }
 
@@ -248,7 +285,7 @@ mod tests {
         assert!(tap.is_ahead());
         tap.open();
         assert!(!tap.is_ahead());
-        tap.arm(Vec::new(), false);
+        tap.arm(Vec::new(), Shown::AsItIs);
         tap.read(&mut b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
         assert!(tap.is_ahead(), "of the next response");
     }
@@ -276,12 +313,32 @@ mod tests {
     fn a_refused_connect_looks_to_hyper_like_one_that_was_granted() {
         for size in [1, 2, 5, 100] {
             let tap = Tap::default();
-            tap.arm(Vec::new(), true);
+            tap.arm(Vec::new(), Shown::Granted);
             let mut bytes = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 407 Authenticate\r\n\r\n407 body".to_vec();
-            bytes.chunks_mut(size).for_each(|piece| tap.read(piece));
+            for piece in bytes.chunks_mut(size) {
+                tap.read(piece);
+            }
             let shown = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 Authenticate\r\n\r\n407 body";
             assert_eq!(bytes, shown, "{size}");
             assert_eq!(tap.take_head().unwrap(), b"HTTP/1.1 407 Authenticate\r\n\r\n");
+        }
+    }
+
+    #[test]
+    fn a_long_body_looks_to_hyper_like_what_came_with_its_head() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+        let whole = format!("HTTP/1.1 103 Early\r\n\r\n{head}body").into_bytes();
+        let tap = Tap::default();
+        tap.arm(Vec::new(), Shown::Shortened);
+        let mut bytes = whole.clone();
+        assert_eq!(tap.read(&mut bytes), Some(999_996));
+        assert!(bytes.ends_with(b"content-length: 0000004\r\n\r\nbody"));
+        assert_eq!(tap.take_head().unwrap(), head.as_bytes());
+        for size in [1, 30, 60] {
+            tap.arm(Vec::new(), Shown::Shortened);
+            let mut bytes = whole.clone();
+            assert!(bytes.chunks_mut(size).all(|piece| tap.read(piece).is_none()), "{size}");
+            assert_eq!(bytes, whole, "hyper has seen the length");
         }
     }
 

@@ -11,7 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
-use super::io::Stream;
+use super::stream::Stream;
 use crate::error::{CoreError, SystemError};
 use crate::transport::failure::system_error;
 

@@ -1,0 +1,205 @@
+/** Long bodies that are read faster than the runtime would queue them: the reader takes them from the socket itself. */
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { Agent, fetch, toFile } from '../lib/index.ts'
+import { binding } from '../native/binding.ts'
+import { floodBytes, floodHash, implementations, readAll, rejection, sha256 } from './support/bodies.ts'
+import { until } from './support/deadline.ts'
+import { startFlood, startTcpServer, type Flood } from './support/servers.ts'
+
+const MiB = 1024 * 1024
+/** More than the sockets of both ends hold, so that the server goes on while it is read. */
+const LENGTH = 64 * MiB
+
+const agent = new Agent()
+let flood: Flood
+
+beforeEach(async () => {
+  flood = await startFlood({ length: LENGTH })
+})
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await flood.close()
+})
+
+/** Reads with a view: those of a default reader are direct ones, and only where the queue was full before. */
+const spyOnViews = (): { mock: { results: { value?: unknown }[] } } => vi.spyOn(binding, 'bodyReadInto')
+
+const found = (spy: ReturnType<typeof spyOnViews>): number =>
+  spy.mock.results.filter(({ value }) => (value as number) > 0).length
+
+async function opened(streams?: object, origin = flood.origin): Promise<ReadableStream<Uint8Array>> {
+  const { body } = await fetch(origin, { dispatcher: agent, streams: streams as any })
+  return body as ReadableStream<Uint8Array>
+}
+
+/** Lets the queue fill behind the first read. */
+async function filled(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const reader = body.getReader()
+  const { value } = await reader.read()
+  reader.releaseLock()
+  await until(() => agent.stats.bufferedBytes >= 256 * 1024)
+  return value!
+}
+
+async function readViews(body: ReadableStream<Uint8Array>, size: number, limit = Infinity): Promise<Buffer> {
+  const reader = body.getReader({ mode: 'byob' })
+  const pieces: Buffer[] = []
+  let length = 0
+  while (length < limit) {
+    const { done, value } = await reader.read(new Uint8Array(Math.min(size, limit - length)))
+    if (done) break
+    pieces.push(Buffer.from(value))
+    length += value.byteLength
+  }
+  reader.releaseLock()
+  return Buffer.concat(pieces)
+}
+
+describe.each(implementations)('a long body of the streams of $name', ({ streams }) => {
+  test.each([256 * 1024, 70_001, 8 * MiB])('comes whole into views of %i bytes', async (size) => {
+    const body = await opened(streams)
+    const first = await filled(body)
+    const rest = await readViews(body, size)
+    expect(sha256(Buffer.concat([first, rest]))).toBe(floodHash(LENGTH))
+  })
+
+  test('comes whole to a default reader, past the queue', async () => {
+    const body = await opened(streams)
+    const views = spyOnViews()
+    const first = await filled(body)
+    const rest = await readAll(body)
+    expect(sha256(Buffer.concat([first, rest]))).toBe(floodHash(LENGTH))
+    expect(found(views)).toBeGreaterThan(0)
+  })
+
+  test('comes whole through readers of both kinds, one after the other', async () => {
+    const body = await opened(streams)
+    const pieces: Uint8Array[] = [await filled(body)]
+    for (let turn = 0; turn < 20; turn++) {
+      pieces.push(await readViews(body, 100_000, MiB))
+      const reader = body.getReader()
+      pieces.push((await reader.read()).value!)
+      reader.releaseLock()
+    }
+    pieces.push(await readAll(body))
+    expect(sha256(Buffer.concat(pieces))).toBe(floodHash(LENGTH))
+  })
+
+  test('ends for a reader that cancels it in between', async () => {
+    const body = await opened(streams)
+    await filled(body)
+    await readViews(body, MiB, 4 * MiB)
+    await body.cancel()
+    await until(() => agent.stats.bufferedBytes === 0)
+    expect(binding.counters().handles).toBe(0)
+  })
+})
+
+test('arrayBuffer has all of it', async () => {
+  const response = await fetch(flood.origin, { dispatcher: agent })
+  expect(sha256(new Uint8Array(await response.arrayBuffer()))).toBe(floodHash(LENGTH))
+})
+
+test('the rest goes to a file after direct reads', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-'))
+  try {
+    const body = await opened()
+    const first = await filled(body)
+    const second = await readViews(body, 256 * 1024, 8 * MiB)
+    await body.pipeTo(toFile(join(folder, 'rest')) as unknown as WritableStream<Uint8Array>)
+    const all = Buffer.concat([first, second, readFileSync(join(folder, 'rest'))])
+    expect(sha256(all)).toBe(floodHash(LENGTH))
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('the event loop runs meanwhile', async () => {
+  const body = await opened()
+  await filled(body)
+  let [bytes, most] = [0, 0]
+  let isOver = false
+  const turn = (): void => {
+    most = Math.max(most, bytes)
+    bytes = 0
+    if (!isOver) setImmediate(turn)
+  }
+  turn()
+  const reader = body.getReader({ mode: 'byob' })
+  let view = new Uint8Array(256 * 1024)
+  for (;;) {
+    const { done, value } = await reader.read(view)
+    if (done) break
+    bytes += value.byteLength
+    view = new Uint8Array(value.buffer)
+  }
+  isOver = true
+  expect(most).toBeLessThanOrEqual(2 * MiB + 256 * 1024)
+})
+
+test('a connection serves on after a body that was read directly', async () => {
+  const connections = new Set<unknown>()
+  const bytes = floodBytes(0, 8 * MiB)
+  const server = await startTcpServer((socket) => {
+    connections.add(socket)
+    socket.on('data', () => {
+      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${bytes.length}\r\n\r\n`)
+      socket.write(bytes)
+    })
+  })
+  try {
+    for (let turn = 0; turn < 5; turn++) {
+      const body = await opened(undefined, server.origin)
+      const first = await filled(body)
+      expect(Buffer.concat([first, await readViews(body, 256 * 1024)]).equals(bytes)).toBe(true)
+    }
+    expect(connections.size).toBe(1)
+  } finally {
+    await server.close()
+  }
+})
+
+test('a reset is one error with the code of Node', async () => {
+  let connection: Socket
+  const server = await startTcpServer((socket) => {
+    connection = socket
+    socket.once('data', () => {
+      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${LENGTH}\r\n\r\n`)
+      socket.write(floodBytes(0, 4 * MiB))
+    })
+  })
+  try {
+    const body = await opened(undefined, server.origin)
+    await filled(body)
+    await readViews(body, 256 * 1024, MiB)
+    connection!.resetAndDestroy()
+    const error = await rejection(readViews(body, 256 * 1024))
+    expect([error.name, error.cause?.code]).toEqual(['TypeError', 'ECONNRESET'])
+  } finally {
+    await server.close()
+  }
+})
+
+test('an abort ends it at once', async () => {
+  const controller = new AbortController()
+  const response = await fetch(flood.origin, { dispatcher: agent, signal: controller.signal })
+  const body = response.body as ReadableStream<Uint8Array>
+  await filled(body)
+  await readViews(body, MiB, 4 * MiB)
+  controller.abort()
+  expect((await rejection(readViews(body, MiB))).name).toBe('AbortError')
+  await until(() => agent.stats.bufferedBytes === 0)
+})
+
+test('many at once come whole', async () => {
+  const hash = floodHash(LENGTH)
+  const bodies = await Promise.all(Array.from({ length: 4 }, () => opened()))
+  const hashes = bodies.map(async (body) => sha256(await readViews(body, 256 * 1024)))
+  expect(await Promise.all(hashes)).toEqual([hash, hash, hash, hash])
+})
