@@ -23,6 +23,8 @@ export interface BodyStreamState {
   readonly controller: ReadableByteStreamController
   /** Read from or cancelled, as Streams §4.9 has it. */
   isDisturbed: boolean
+  /** No read waits, and no bytes lie in the stream itself, of a reader that has gone. */
+  readonly isBetweenReads: boolean
 }
 
 const states = new WeakMap<object, BodyStreamState>()
@@ -45,6 +47,11 @@ class BodyUnderlyingSource implements BodyStreamState {
 
   constructor(source: NativeSource) {
     this.source = source
+  }
+
+  get isBetweenReads(): boolean {
+    const { controller } = this
+    return this.waiting === null && !isGiven(controller.byobRequest) && (controller.desiredSize ?? 0) === 0
   }
 
   start(controller: ReadableByteStreamController): void {

@@ -45,7 +45,7 @@ function nativeEnds(stream: ReadableStream, destination: WritableStream, options
   const state = bodyStreamState(stream)
   const target = fileTargetOf(destination)
   if (state === undefined || target === undefined || state.source.state !== 'open') return null
-  if (stream.locked || destination.locked) return null
+  if (stream.locked || destination.locked || !state.isBetweenReads) return null
   if (target.state !== 'idle' && target.state !== 'open') return null
   return { stream, destination, state, target }
 }

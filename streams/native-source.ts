@@ -97,16 +97,12 @@ export class NativeSource implements Receiver {
     return chunk
   }
 
-  /** How much there is shows only afterwards: a chunk that stays half empty is copied, and its memory is the next one's. */
+  /** How much there is shows only afterwards: a chunk that is not full is copied, and its memory is the next one's. */
   private pullDirectly(max: number): Uint8Array<ArrayBuffer> | null {
-    let room = this.room
-    if (room === null || room.byteLength < max) room = Buffer.allocUnsafeSlow(max)
+    const room = this.room?.byteLength === max ? this.room : Buffer.allocUnsafeSlow(max)
     const filled = this.pullInto(room)
-    if (filled > max / 2) {
-      this.room = null
-      return room.subarray(0, filled)
-    }
-    this.room = room
+    this.room = filled === max || this.state !== 'open' ? null : room
+    if (filled === max) return room
     return filled === 0 ? null : new Uint8Array(room.subarray(0, filled))
   }
 
@@ -224,6 +220,7 @@ export class NativeSource implements Receiver {
   private settle(state: SourceState, error: unknown): void {
     this.state = state
     this.error = error
+    this.room = null
     abandoned.unregister(this)
     if (this.pipe === null) unwatch(this.id)
     this.wakeUp()

@@ -120,6 +120,29 @@ test('the rest goes to a file after direct reads', async () => {
   }
 })
 
+test('a read that was given up takes nothing from a file', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-'))
+  try {
+    const body = await opened()
+    const pieces: Uint8Array[] = [await filled(body)]
+    // Until a read waits for the event loop.
+    const reader = body.getReader()
+    for (let length = 0; length < 2 * MiB;) {
+      const { value } = await reader.read()
+      pieces.push(value!)
+      length += value!.byteLength
+    }
+    const given = reader.read()
+    reader.releaseLock()
+    await expect(given).rejects.toThrow(TypeError)
+    await body.pipeTo(toFile(join(folder, 'rest')) as unknown as WritableStream<Uint8Array>)
+    const all = Buffer.concat([...pieces, readFileSync(join(folder, 'rest'))])
+    expect([all.length, sha256(all)]).toEqual([LENGTH, floodHash(LENGTH)])
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
 test('the event loop runs meanwhile', async () => {
   const body = await opened()
   await filled(body)

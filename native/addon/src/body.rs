@@ -37,7 +37,12 @@ pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
     // SAFETY: every byte is written below: the queue holds at least `queued` bytes, and this thread alone takes from
     // it. Breach: the byte-for-byte tests read garbage.
     let mut chunk = unsafe { JsBuffer::uninitialized(&mut cx, queued.min(max)) }?;
-    let (copied, state) = exchange.queue.read(chunk.as_mut_slice(&mut cx));
+    let target = chunk.as_mut_slice(&mut cx);
+    let (copied, state) = if reads_on {
+        exchange.queue.read(target)
+    } else {
+        exchange.queue.read_queued(target)
+    };
     debug_assert_eq!(copied, queued.min(max));
     environment.set_read_state(&mut cx, state);
     environment.count_crossed(copied);

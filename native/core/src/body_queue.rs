@@ -82,6 +82,15 @@ impl State {
         self.end_state != ReadState::Empty
     }
 
+    /// So many bytes of a body that may be read directly have come.
+    fn count_left(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u64);
+        if self.left == 0 {
+            // It holds the socket.
+            self.direct = None;
+        }
+    }
+
     fn read_state(&self) -> ReadState {
         if self.frames.is_empty() {
             self.end_state
@@ -123,10 +132,11 @@ impl BodyQueue {
         if state.is_closed || frame.is_empty() {
             return false;
         }
-        self.gauge.add(frame.len());
-        state.credit.take(frame.len());
-        state.left = state.left.saturating_sub(frame.len() as u64);
+        let length = frame.len();
+        self.gauge.add(length);
+        state.credit.take(length);
         state.frames.push_back(frame);
+        state.count_left(length);
         if state.is_full() {
             self.pause.pause(PauseReason::QueueFull);
         }
@@ -208,12 +218,10 @@ impl BodyQueue {
 
     /// What the queue does not hold. With nothing there the runtime reads again.
     fn read_directly(&self, state: &mut State, target: &mut [u8]) -> usize {
-        let Some(direct) = state.direct.as_ref().filter(|_| state.is_direct) else {
-            return 0;
-        };
-        let read = direct.read(state.left, target);
-        state.left -= read as u64;
-        if read == 0 || state.left == 0 {
+        let direct = state.direct.as_ref().filter(|_| state.is_direct);
+        let read = direct.map_or(0, |direct| direct.read(state.left, target));
+        state.count_left(read);
+        if read == 0 || state.direct.is_none() {
             self.end_direct(state);
         }
         read
@@ -225,6 +233,18 @@ impl BodyQueue {
         let mut state = self.lock();
         self.demand_locked(&mut state);
         Self::begin_direct(&mut state);
+        self.read_locked(&mut state, target)
+    }
+
+    /// The same of what is queued alone.
+    pub fn read_queued(&self, target: &mut [u8]) -> (usize, ReadState) {
+        let mut state = self.lock();
+        self.demand_locked(&mut state);
+        self.end_direct(&mut state);
+        self.read_locked(&mut state, target)
+    }
+
+    fn read_locked(&self, state: &mut State, target: &mut [u8]) -> (usize, ReadState) {
         let mut copied = 0;
         while copied < target.len() {
             let Some(frame) = state.frames.front_mut() else { break };
@@ -237,9 +257,9 @@ impl BodyQueue {
             }
         }
         if copied > 0 {
-            self.give_back(&mut state, copied);
+            self.give_back(state, copied);
         } else {
-            copied = self.read_directly(&mut state, target);
+            copied = self.read_directly(state, target);
         }
         let read_state = state.read_state();
         state.is_reader_waiting = copied == 0 && read_state == ReadState::Empty;
@@ -513,6 +533,18 @@ mod tests {
         assert_eq!(queue.read(&mut target), (0, ReadState::Empty));
         assert!(queue.finish(Ok(HeaderMap::new())));
         assert_eq!(queue.read(&mut target), (0, ReadState::Ended));
+    }
+
+    #[test]
+    fn a_body_that_has_come_whole_lets_the_socket_go() {
+        let (queue, pause, source) = direct_queue(0);
+        queue.push(Bytes::from(vec![b'x'; 95]));
+        assert_eq!(Arc::strong_count(&source), 2);
+        queue.push(Bytes::from_static(b"y"));
+        assert_eq!(Arc::strong_count(&source), 1);
+        assert!(pause.is_paused());
+        assert_eq!(queue.read(&mut [0; 99]), (99, ReadState::More));
+        assert!(!pause.is_paused(), "below half of the window the runtime sees the end");
     }
 
     #[test]
