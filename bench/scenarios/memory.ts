@@ -19,8 +19,12 @@ async function agentOf(contestant: string, connections: number): Promise<Dispatc
   return new Agent({ connections, pipelining: 1, keepAliveTimeout: 60_000 })
 }
 
+/** Milliseconds in which a client can give back what it held for work that is over. */
+const SETTLE_MS = 3000
+
 /** Resident memory at rest, in bytes. */
 async function restingRss(): Promise<number> {
+  await delay(SETTLE_MS)
   let last = 0
   for (let look = 0; look < LOOKS; look++) {
     globalThis.gc?.()

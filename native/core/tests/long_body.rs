@@ -217,6 +217,37 @@ async fn a_slow_reader_takes_the_rest_from_the_socket() {
 }
 
 #[tokio::test]
+async fn a_reader_that_takes_the_last_byte_leaves_nothing_behind_it_to_the_next_request() {
+    for surplus in [&b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad"[..], b""] {
+        let server = RawServer::bind();
+        let mut config = AgentConfig {
+            engine: EngineKind::Wire,
+            window: WINDOW,
+            ..AgentConfig::default()
+        };
+        config.transport.connections = Some(1);
+        let agent = Agent::new(config, Handle::current()).unwrap();
+        let (reader, mut connection) = slow_reader(&agent, &server).await;
+        let (handler, mut waiting) = recorder();
+        agent.dispatch(get(&server.origin()), handler);
+        let mut at = 0;
+        read_all_there(&reader, &mut at);
+        let last = [&pattern(at, LENGTH - at)[..], surplus].concat();
+        tokio::spawn(async move { connection.send(last).await });
+        while reader.queue.held() < WINDOW {
+            support::settle().await;
+        }
+        while at < LENGTH {
+            read_all_there(&reader, &mut at);
+            support::settle().await;
+        }
+        assert!(reader.taken() < LENGTH, "the reader has taken some itself");
+        server.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        assert_eq!(waiting.finish().await.body, b"ok");
+    }
+}
+
+#[tokio::test]
 async fn an_error_met_by_the_reader_is_the_bodys() {
     let server = RawServer::bind();
     let agent = agent();

@@ -14,6 +14,7 @@ use hyper::client::conn::http1;
 use super::connection::Connection;
 use super::outgoing::OutgoingBody;
 use super::pool::{Lease, Pool};
+use super::rest::Http1Sender;
 use super::socket::{Loan, ReadBuffer};
 use crate::direct::Direct;
 use crate::error::CoreError;
@@ -27,7 +28,7 @@ pub struct Exchange {
     pool: Arc<Pool>,
     connection: Arc<Connection>,
     /// Absent on HTTP/2.
-    sender: Option<http1::SendRequest<OutgoingBody>>,
+    sender: Option<Http1Sender>,
     is_http2: bool,
     /// Of a request body on HTTP/1.
     upload: Option<Arc<UploadProgress>>,
@@ -42,7 +43,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn http1(lease: &Lease, sender: http1::SendRequest<OutgoingBody>) -> Self {
+    pub fn http1(lease: &Lease, sender: Http1Sender) -> Self {
         lease.connection.hold();
         Self {
             pool: Arc::clone(&lease.pool),
@@ -86,7 +87,7 @@ impl Exchange {
     }
 
     pub fn sender(&mut self) -> Option<&mut http1::SendRequest<OutgoingBody>> {
-        self.sender.as_mut()
+        self.sender.as_mut().and_then(Http1Sender::hyper)
     }
 
     /// The request's body, before it is sent.
@@ -97,6 +98,24 @@ impl Exchange {
     /// The body is read from the socket once hyper has given what came with the head.
     pub fn borrow(&mut self, loan: Option<Loan>) {
         self.loan = loan.map(Arc::new);
+    }
+
+    /// hyper has given all that it has of a long body.
+    fn rest(&mut self) {
+        if let Some(sender) = self.sender.as_mut().filter(|_| self.loan.is_some()) {
+            sender.rest(&self.connection);
+        }
+    }
+
+    /// The socket goes back when the body has come whole, with the connection.
+    fn pay_back(&mut self) {
+        let Some(loan) = self.loan.take_if(|loan| loan.left() == 0) else {
+            return;
+        };
+        if !loan.end() {
+            self.keep = None;
+        }
+        self.finish();
     }
 
     /// The connection is in the middle of a request: nothing can follow it. hyper closes it only when it can write
@@ -177,7 +196,7 @@ impl Exchange {
         let (pool, connection) = (Arc::clone(&self.pool), Arc::clone(&self.connection));
         connection.hold();
         runtime.spawn(async move {
-            if sender.ready().await.is_ok() {
+            if sender.ready(&pool.limits().http2.gauge).await {
                 pool.check_in(&connection, sender, Some(keep));
             } else {
                 connection.switch.explain(CoreError::Informational("aborted".into()));
@@ -191,11 +210,12 @@ impl Exchange {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
+        if self.loan.is_some() {
+            self.close("other side closed");
+        }
         self.sender = None;
         if self.is_http2 {
             self.end_stream();
-        } else if self.loan.is_some() {
-            self.close("other side closed");
         }
     }
 }
@@ -220,7 +240,10 @@ pub struct WireBody {
 }
 
 impl WireBody {
-    pub fn new(inner: Incoming, exchange: Exchange) -> Self {
+    pub fn new(inner: Incoming, mut exchange: Exchange) -> Self {
+        if inner.is_end_stream() {
+            exchange.rest();
+        }
         Self {
             inner,
             exchange,
@@ -231,6 +254,9 @@ impl WireBody {
 
     fn error(&self, error: &(dyn std::error::Error + 'static)) -> CoreError {
         let error = classify(error, Phase::Body, &self.exchange.peer());
+        if self.exchange.loan.is_some() {
+            self.exchange.connection.switch.explain(error.clone());
+        }
         if self.exchange.closes_after_length && matches!(error, CoreError::Socket(_)) {
             // undici's verdict where the server said that it would close.
             return CoreError::ResponseContentLengthMismatch;
@@ -261,11 +287,7 @@ impl WireBody {
         } else {
             Some(ready!(read(loan)))
         };
-        if loan.left() == 0 {
-            loan.end();
-            self.exchange.loan = None;
-            self.exchange.finish();
-        }
+        self.exchange.pay_back();
         Poll::Ready(read.map(|read| {
             read.map_err(|error| {
                 let error = self.error(&error);
@@ -303,6 +325,8 @@ impl Body for WireBody {
                 self.has_begun = true;
                 if self.is_end_stream() {
                     self.exchange.finish();
+                } else if self.inner.is_end_stream() {
+                    self.exchange.rest();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -338,6 +362,7 @@ impl Body for WireBody {
 
 impl Drop for WireBody {
     fn drop(&mut self) {
+        self.exchange.pay_back();
         if self.is_end_stream() {
             self.exchange.finish();
         }

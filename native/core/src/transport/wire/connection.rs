@@ -1,16 +1,18 @@
 //! One open connection, and the place where a request finds it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::time::Instant;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 
 use super::begun_upload::BegunUpload;
 use super::http2_meter::Http2Meter;
 use super::outgoing::OutgoingBody;
 use super::pool::PoolEvents;
+use super::rest::{Http1Sender, Rest};
+use super::socket::Socket;
 use super::switch::Switch;
 use super::tap::Tap;
 use crate::connection::{ConnectionEventKind, ConnectionInfo};
@@ -26,6 +28,10 @@ pub struct Connection {
     /// On HTTP/2.
     pub meter: Option<Arc<Http2Meter>>,
     pub begun: Arc<BegunUpload>,
+    /// On HTTP/1.
+    pub rest: Rest,
+    /// There as long as the connection is open, but for an upgraded one, whose owner has it.
+    socket: Weak<Socket>,
     pub opened: Instant,
     /// A proxy is at the other end, which is sent whole URLs, and these lines with every request.
     pub forward: Option<Arc<str>>,
@@ -48,6 +54,7 @@ impl Connection {
         forward: Option<Arc<str>>,
         events: Arc<PoolEvents>,
         meter: Option<Arc<Http2Meter>>,
+        socket: &Arc<Socket>,
     ) -> Self {
         Self {
             id,
@@ -56,12 +63,23 @@ impl Connection {
             tap: Arc::default(),
             meter,
             begun: Arc::default(),
+            rest: Rest::default(),
+            socket: Arc::downgrade(socket),
             opened: Instant::now(),
             forward,
             events,
             served: AtomicU64::new(0),
             end: Mutex::default(),
         }
+    }
+
+    pub fn socket(&self) -> Option<Arc<Socket>> {
+        self.socket.upgrade()
+    }
+
+    /// Its socket is closed.
+    pub fn is_over(&self) -> bool {
+        self.socket.strong_count() == 0
     }
 
     /// A request is on the connection until [`Connection::release`].
@@ -103,10 +121,10 @@ impl Connection {
     }
 }
 
-/// hyper's end of a connection.
+/// The right to send on a connection.
 #[derive(Debug)]
 pub enum Sender {
-    Http1(http1::SendRequest<OutgoingBody>),
+    Http1(Http1Sender),
     Http2(http2::SendRequest<OutgoingBody>),
 }
 

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::begun_upload::BegunUpload;
+use super::connection::Connection;
 use super::http2_meter::Http2Meter;
 use super::socket::{AHEAD, Loan, Socket};
-use super::stream::Stream;
 use super::switch::Switch;
 use super::tap::Tap;
 use crate::connection::ConnectionInfo;
@@ -29,23 +29,15 @@ pub struct WireIo {
 }
 
 impl WireIo {
-    pub fn new(
-        stream: Stream,
-        info: Arc<ConnectionInfo>,
-        switch: Arc<Switch>,
-        tap: Arc<Tap>,
-        meter: Option<Arc<Http2Meter>>,
-        begun: Arc<BegunUpload>,
-        gauge: Arc<ByteGauge>,
-    ) -> Self {
+    pub fn new(socket: Arc<Socket>, connection: &Connection, gauge: &Arc<ByteGauge>) -> Self {
         Self {
-            socket: Arc::new(Socket::new(stream)),
-            info,
-            switch,
-            tap,
-            meter,
-            begun,
-            gauge,
+            socket,
+            info: Arc::clone(&connection.info),
+            switch: Arc::clone(&connection.switch),
+            tap: Arc::clone(&connection.tap),
+            meter: connection.meter.clone(),
+            begun: Arc::clone(&connection.begun),
+            gauge: Arc::clone(gauge),
         }
     }
 

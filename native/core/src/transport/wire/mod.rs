@@ -15,6 +15,7 @@ mod open;
 mod outgoing;
 mod pool;
 mod proxy_tunnel;
+mod rest;
 mod socket;
 mod stream;
 mod switch;

@@ -1,6 +1,8 @@
 //! From a dialed stream to a connection that speaks HTTP, and the task that drives it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -11,8 +13,12 @@ use super::dial::Dialed;
 use super::http2_executor::Http2Executor;
 use super::http2_meter::Http2Meter;
 use super::io::WireIo;
+use super::outgoing::OutgoingBody;
 use super::pool::{Lease, Pool, PoolEvents, PoolLimits, Slot};
+use super::rest::{Driver, Http1Sender, News};
+use super::socket::Socket;
 use crate::connection::ConnectionInfo;
+use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::transport::failure::{Peer, Phase, classify};
 
@@ -28,24 +34,18 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
     let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, max_streams));
     let settings = &pool.limits().http2;
     let meter = is_http2.then(|| Arc::new(Http2Meter::new(Arc::clone(&settings.gauge), settings.stream_window)));
+    let socket = Arc::new(Socket::new(dialed.stream));
     let connection = Arc::new(Connection::new(
         pool.next_id(),
         info,
         dialed.forward,
         Arc::clone(pool.events()),
-        meter.clone(),
-    ));
-    let io = TokioIo::new(WireIo::new(
-        dialed.stream,
-        Arc::clone(&connection.info),
-        Arc::clone(&connection.switch),
-        Arc::clone(&connection.tap),
         meter,
-        Arc::clone(&connection.begun),
-        Arc::clone(&settings.gauge),
+        &socket,
     ));
     let failed = |error: hyper::Error| classify(&error, Phase::Connect, &peer(pool.events(), &connection));
     if is_http2 {
+        let io = TokioIo::new(WireIo::new(socket, &connection, &settings.gauge));
         let (sender, driver) = http2_builder(pool.limits(), &connection)
             .handshake(io)
             .await
@@ -54,11 +54,48 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
         tokio::spawn(drive(driver, connection, pool, slot));
         Ok(lease)
     } else {
-        let (sender, driver) = http1_builder().handshake(io).await.map_err(failed)?;
-        let lease = pool.opened(&connection, Sender::Http1(sender));
-        tokio::spawn(drive(driver.with_upgrades(), connection, pool, slot));
+        let spoken = speak_http1(&connection, &settings.gauge).await;
+        let (sender, driver) = spoken.ok_or_else(|| CoreError::Socket("other side closed".into()))?;
+        let lease = pool.opened(&connection, Sender::Http1(Http1Sender::Hyper(sender)));
+        let driver = drive_http1(driver, socket, Arc::clone(&connection));
+        tokio::spawn(drive(driver, connection, pool, slot));
         Ok(lease)
     }
+}
+
+/// hyper's end of an HTTP/1 connection, as long as that is open. Does not wait.
+pub async fn speak_http1(
+    connection: &Connection,
+    gauge: &Arc<ByteGauge>,
+) -> Option<(http1::SendRequest<OutgoingBody>, Driver)> {
+    let io = TokioIo::new(WireIo::new(connection.socket()?, connection, gauge));
+    let (sender, driver) = http1_builder().handshake(io).await.ok()?;
+    Some((sender, Box::pin(driver.with_upgrades())))
+}
+
+/// Runs hyper when it is there, and watches the socket when it is not.
+fn drive_http1(
+    driver: Driver,
+    socket: Arc<Socket>,
+    connection: Arc<Connection>,
+) -> impl Future<Output = hyper::Result<()>> + Send {
+    let mut driver = Some(driver);
+    poll_fn(move |cx| {
+        match connection.rest.poll_news(cx) {
+            None => {}
+            Some(News::Rest) => driver = None,
+            Some(News::Speak(other)) => driver = Some(other),
+        }
+        if let Some(driver) = &mut driver {
+            return driver.as_mut().poll(cx);
+        }
+        if !connection.switch.is_killed(cx) {
+            ready!(socket.poll_gone(cx));
+            connection.switch.explain(CoreError::Socket("other side closed".into()));
+        }
+        socket.shut_down(cx);
+        Poll::Ready(Ok(()))
+    })
 }
 
 fn peer<'a>(events: &'a PoolEvents, connection: &Connection) -> Peer<'a> {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -13,10 +13,14 @@ use super::dial::Dialer;
 use super::keep_alive::KeepAlive;
 use super::open::open;
 use super::outgoing::OutgoingBody;
+use super::rest::Http1Sender;
 use crate::connection::{ConnectionEvent, ConnectionEventKind, ConnectionObserver};
 use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::transport::Route;
+
+/// How long an idle HTTP/1 connection keeps its buffers.
+const RESTS_AFTER: Duration = Duration::from_millis(500);
 
 /// What bounds a pool.
 #[derive(Debug, Clone)]
@@ -95,8 +99,18 @@ struct State {
 #[derive(Debug)]
 struct Idle {
     connection: Arc<Connection>,
-    sender: http1::SendRequest<OutgoingBody>,
+    sender: Http1Sender,
+    /// When it is to rest; `None` once it does.
+    rests: Option<Instant>,
     expires: Instant,
+}
+
+impl Idle {
+    fn rest(&mut self, now: Instant) {
+        if self.rests.take_if(|rests| *rests <= now).is_some() {
+            self.sender.rest(&self.connection);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -242,7 +256,7 @@ impl Pool {
                 // Boxed, or every request would carry the room for a dial.
                 Grant::Slot(slot) => return Box::pin(self.dial(slot, connect_timeout)).await,
                 Grant::Idle(mut idle) => {
-                    if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
+                    if idle.sender.ready(&self.limits.http2.gauge).await {
                         return Ok(self.lease(idle.connection, Sender::Http1(idle.sender)));
                     }
                 }
@@ -408,20 +422,18 @@ impl Pool {
     }
 
     /// Takes a connection back that can serve another request, and keeps it for so long.
-    pub fn check_in(
-        self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        sender: http1::SendRequest<OutgoingBody>,
-        keep: Option<Duration>,
-    ) {
+    pub fn check_in(self: &Arc<Self>, connection: &Arc<Connection>, sender: Http1Sender, keep: Option<Duration>) {
         let Some(keep) = keep.filter(|_| !self.is_old(connection)) else {
             connection.switch.explain(CoreError::Informational("reset".into()));
             return;
         };
+        let now = Instant::now();
+        let is_resting = matches!(sender, Http1Sender::Resting(_));
         let mut idle = Idle {
             connection: Arc::clone(connection),
             sender,
-            expires: Instant::now() + keep,
+            rests: (!is_resting).then(|| now + RESTS_AFTER),
+            expires: now + keep,
         };
         let mut state = self.lock();
         if state.is_destroyed || idle.sender.is_closed() {
@@ -455,7 +467,7 @@ impl Pool {
         }
     }
 
-    /// Drops what has idled too long; when to look again, if anything is left.
+    /// Drops what has idled too long, and lets rest what has idled for a while; when to look again, if anything is left.
     fn reap_once(&self) -> Option<Instant> {
         let mut state = self.lock();
         let now = Instant::now();
@@ -474,7 +486,13 @@ impl Pool {
             }
             is_kept
         });
-        let next_idle = state.idle.iter().map(|idle| idle.expires);
+        for idle in &mut state.idle {
+            idle.rest(now);
+        }
+        let next_idle = state
+            .idle
+            .iter()
+            .map(|idle| idle.rests.map_or(idle.expires, |rests| rests.min(idle.expires)));
         let unused = state.shared.iter().filter(|shared| shared.active == 0);
         let next = next_idle.chain(unused.map(|shared| shared.used + keep)).min();
         state.is_reaping = next.is_some();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::stream::Stream;
@@ -54,6 +54,17 @@ impl Held {
         }
     }
 
+    /// Nothing is there. The runtime knows of a socket that it watches, and of one that was parked only later.
+    fn is_quiet(&self) -> bool {
+        match self {
+            Self::Live(_) => true,
+            Self::Parked(stream) => {
+                matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Lost => false,
+        }
+    }
+
     /// Reads what is there.
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
         if matches!(self, Self::Live(Stream::Tcp(_)))
@@ -93,6 +104,21 @@ impl Socket {
 
     pub fn is_write_vectored(&self) -> bool {
         self.is_write_vectored
+    }
+
+    /// Whether the peer has closed it, or sends what nobody has asked for. For the owner.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_lent(cx) {
+            return Poll::Pending;
+        }
+        let mut byte = [0];
+        let read = self.with(|stream| stream.poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        read.map(|_| ())
+    }
+
+    /// Says goodbye, as far as that goes without waiting.
+    pub fn shut_down(&self, cx: &mut Context<'_>) {
+        let _ = self.with(|stream| stream.poll_shutdown(cx));
     }
 
     /// Whether somebody else reads. The owner is woken when the socket is its own again.
@@ -175,16 +201,19 @@ impl Loan {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.count(read);
-        Poll::Ready(Ok(buffer.take(read)))
+        Poll::Ready(Ok(buffer.take(read, most)))
     }
 
-    /// The socket is hyper's again: nothing is left to come, or nobody reads on.
-    pub fn end(&self) {
+    /// The socket is hyper's again: nothing is left to come, or nobody reads on. False when the connection cannot serve
+    /// on: its server has closed it, or has sent more than it announced.
+    pub fn end(&self) -> bool {
         let socket = self.socket.lock();
         self.left.store(0, Ordering::Release);
+        let is_quiet = socket.is_quiet();
         drop(socket);
         self.socket.is_lent.store(false, Ordering::Release);
         self.socket.owner.wake();
+        is_quiet
     }
 
     fn most(&self, bytes: usize) -> usize {
@@ -254,9 +283,11 @@ impl ReadBuffer {
         &mut self.bytes
     }
 
-    /// The `read` bytes that came last, and room for twice as many next time.
-    fn take(&mut self, read: usize) -> Bytes {
-        self.next = (2 * read).next_power_of_two().clamp(SMALLEST, LARGEST);
+    /// The `read` bytes that came last, of `most`. What is queued is counted by its length: its memory must not be much
+    /// more.
+    fn take(&mut self, read: usize, most: usize) -> Bytes {
+        let wanted = if read == most { 2 * read } else { read };
+        self.next = wanted.next_power_of_two().clamp(SMALLEST, LARGEST);
         self.bytes.split().freeze()
     }
 }

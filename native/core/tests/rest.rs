@@ -1,0 +1,158 @@
+//! Connections of engine wire that idle for a while, and those of long bodies, do without hyper until the next request.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_core::transport::EngineKind;
+use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, DispatchOptions};
+use support::certificates::{Authority, trusting};
+use support::observer::{Observed, observer};
+use support::raw_server::{Connection, RawServer};
+use support::{Events, get, recorder, settle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-length: 2\r\n\r\nok";
+/// Longer than a connection idles before it rests, and shorter than it is kept.
+const WHILE: Duration = Duration::from_secs(5);
+
+fn agent(mut config: AgentConfig) -> (Agent, UnboundedReceiver<Observed>) {
+    let (observer, observed) = observer();
+    config.engine = EngineKind::Wire;
+    config.transport.connect_timeout = None;
+    config.transport.observer = Some(Arc::new(observer));
+    (Agent::new(config, Handle::current()).unwrap(), observed)
+}
+
+fn dispatch(agent: &Agent, options: DispatchOptions) -> Events {
+    let (handler, events) = recorder();
+    let options = DispatchOptions {
+        headers_timeout: None,
+        body_timeout: None,
+        ..options
+    };
+    agent.dispatch(options, handler);
+    events
+}
+
+/// A connection that has served a request, and rests.
+async fn resting(agent: &Agent, server: &RawServer) -> Connection {
+    let mut events = dispatch(agent, get(&server.origin()));
+    let connection = server.answer(OK).await;
+    assert_eq!(events.finish().await.body, b"ok");
+    rest().await;
+    connection
+}
+
+async fn rest() {
+    settle().await;
+    tokio::time::advance(WHILE).await;
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_serves_on() {
+    let server = RawServer::bind();
+    let (agent, _) = agent(AgentConfig::default());
+    let mut connection = resting(&agent, &server).await;
+    for _ in 0..3 {
+        let mut events = dispatch(&agent, get(&server.origin()));
+        connection.head().await;
+        connection.send(OK).await;
+        assert_eq!(events.finish().await.body, b"ok");
+        rest().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_a_resting_connection_get_it_in_turn() {
+    let server = RawServer::bind();
+    let mut config = AgentConfig::default();
+    config.transport.connections = Some(1);
+    let (agent, _) = agent(config);
+    let mut connection = resting(&agent, &server).await;
+    let mut all: Vec<_> = (0..3).map(|_| dispatch(&agent, get(&server.origin()))).collect();
+    for events in &mut all {
+        connection.head().await;
+        connection.send(OK).await;
+        assert_eq!(events.finish().await.body, b"ok");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_leaves_a_resting_connection_is_noticed() {
+    let server = RawServer::bind();
+    let (agent, mut observed) = agent(AgentConfig::default());
+    drop(resting(&agent, &server).await);
+    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
+    let left = observed.recv().await.unwrap();
+    assert_eq!(left.kind, ConnectionEventKind::Disconnect);
+    assert!(matches!(left.error, Some(CoreError::Socket(text)) if text == "other side closed"));
+    let mut events = dispatch(&agent, get(&server.origin()));
+    server.answer(OK).await;
+    assert_eq!(events.finish().await.body, b"ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_unasked_on_a_resting_connection_is_no_response() {
+    let server = RawServer::bind();
+    let (agent, _) = agent(AgentConfig::default());
+    let mut connection = resting(&agent, &server).await;
+    connection.send("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad").await;
+    connection.closed().await;
+    let mut events = dispatch(&agent, get(&server.origin()));
+    server.answer(OK).await;
+    assert_eq!(events.finish().await.body, b"ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resting_connection_closes_with_its_agent() {
+    let server = RawServer::bind();
+    let (agent, mut observed) = agent(AgentConfig::default());
+    let mut connection = resting(&agent, &server).await;
+    agent.destroy();
+    connection.closed().await;
+    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
+    let left = observed.recv().await.unwrap();
+    assert!(matches!(left.error, Some(CoreError::ClientDestroyed)), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resting_connection_is_closed_when_its_time_is_over() {
+    let server = RawServer::bind();
+    let (agent, mut observed) = agent(AgentConfig::default());
+    let mut connection = resting(&agent, &server).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    connection.closed().await;
+    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
+    let left = observed.recv().await.unwrap();
+    assert!(
+        matches!(&left.error, Some(CoreError::Informational(text)) if text == "socket idle timeout"),
+        "{left:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tls_goes_on_where_it_was() {
+    let server = RawServer::bind();
+    let authority = Authority::new("one");
+    let (agent, _) = agent(trusting(authority.pem()));
+    let identity = authority.issue("localhost");
+    let mut events = dispatch(&agent, get(&server.https_origin("localhost")));
+    let mut stream = identity.accept(&server, &[]).await.unwrap();
+    for _ in 0..2 {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut head).await.unwrap() > 0);
+        }
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(events.finish().await.body, b"ok");
+        rest().await;
+        events = dispatch(&agent, get(&server.https_origin("localhost")));
+    }
+}
