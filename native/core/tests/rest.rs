@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_core::transport::EngineKind;
-use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, DispatchOptions};
+use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, DispatchOptions, RequestBody};
 use support::certificates::{Authority, trusting};
 use support::observer::{Observed, observer};
 use support::raw_server::{Connection, RawServer};
-use support::{Events, get, recorder, settle};
+use support::{Events, get, pattern, post, reader, recorder, settle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -155,4 +155,59 @@ async fn tls_goes_on_where_it_was() {
         rest().await;
         events = dispatch(&agent, get(&server.https_origin("localhost")));
     }
+}
+
+#[tokio::test]
+async fn what_is_not_written_yet_keeps_a_connection_from_resting() {
+    // Of some length the system takes all but what hyper holds.
+    for length in (1..16).map(|part| part * 320 * 1024) {
+        let server = RawServer::with_small_buffers();
+        let (agent, _) = agent(AgentConfig::default());
+        let body = pattern(0, length);
+        let mut events = dispatch(&agent, post(&server.origin(), RequestBody::Bytes(body.clone().into())));
+        let (mut connection, _) = server.request().await;
+        // Before the body is read.
+        connection.send(OK).await;
+        events.finish().await;
+        tokio::time::pause();
+        rest().await;
+        tokio::time::resume();
+        let _next = dispatch(&agent, get(&server.origin()));
+        // All of it, or the end of the connection: never the next request in its place.
+        let got = connection.most_of_body(length).await;
+        assert!(body.starts_with(&got), "{length}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_leaves_behind_a_long_body_is_not_waited_for() {
+    let server = RawServer::bind();
+    let mut config = AgentConfig {
+        window: 4 * 1024 * 1024,
+        ..AgentConfig::default()
+    };
+    config.transport.connections = Some(1);
+    let (agent, _) = agent(config);
+    let length = 1024 * 1024;
+    let mut reader = reader::dispatch(&agent, get(&server.origin()));
+    let mut connection = server
+        .answer(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n"))
+        .await;
+    reader.events.start().await;
+    reader.queue.demand();
+    connection.send(pattern(0, length - 1)).await;
+    while reader.taken() < length - 1 {
+        reader.pushed().await;
+    }
+    settle().await;
+    let mut waiting = dispatch(&agent, get(&server.origin()));
+    settle().await;
+    // The last byte is read, and told only after the pause.
+    reader.controller.pause();
+    connection.send([0]).await;
+    drop(connection);
+    server.answer(OK).await;
+    assert_eq!(waiting.finish().await.body, b"ok");
+    reader.controller.resume();
+    assert!(reader.read_all(|_| {}).await.is_ok());
 }

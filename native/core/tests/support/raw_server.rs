@@ -123,6 +123,13 @@ impl Connection {
         std::mem::replace(&mut self.ahead, rest)
     }
 
+    /// What comes of a body before the connection ends.
+    pub async fn most_of_body(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length && self.stream.read_buf(&mut self.ahead).await.is_ok_and(|read| read > 0) {}
+        self.ahead.truncate(length);
+        std::mem::take(&mut self.ahead)
+    }
+
     /// A chunked body, decoded.
     pub async fn chunked_body(&mut self) -> Vec<u8> {
         let mut decoded = Vec::new();

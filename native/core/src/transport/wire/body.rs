@@ -282,8 +282,9 @@ impl WireBody {
         };
         let read = if loan.left() == 0 {
             None
-        } else if self.exchange.connection.switch.is_off() {
-            Some(Err(io::ErrorKind::ConnectionAborted.into()))
+        } else if let Some(cause) = self.exchange.connection.switch.cause_of_kill() {
+            self.exchange.fail();
+            return Poll::Ready(Some(Err(cause)));
         } else {
             Some(ready!(read(loan)))
         };

@@ -29,7 +29,7 @@ pub struct Connection {
     pub meter: Option<Arc<Http2Meter>>,
     pub begun: Arc<BegunUpload>,
     /// On HTTP/1.
-    pub rest: Rest,
+    pub rest: Arc<Rest>,
     /// There as long as the connection is open, but for an upgraded one, whose owner has it.
     socket: Weak<Socket>,
     pub opened: Instant,
@@ -63,7 +63,7 @@ impl Connection {
             tap: Arc::default(),
             meter,
             begun: Arc::default(),
-            rest: Rest::default(),
+            rest: Arc::default(),
             socket: Arc::downgrade(socket),
             opened: Instant::now(),
             forward,
@@ -75,11 +75,6 @@ impl Connection {
 
     pub fn socket(&self) -> Option<Arc<Socket>> {
         self.socket.upgrade()
-    }
-
-    /// Its socket is closed.
-    pub fn is_over(&self) -> bool {
-        self.socket.strong_count() == 0
     }
 
     /// A request is on the connection until [`Connection::release`].

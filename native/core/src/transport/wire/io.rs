@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::begun_upload::BegunUpload;
 use super::connection::Connection;
 use super::http2_meter::Http2Meter;
+use super::rest::Rest;
 use super::socket::{AHEAD, Loan, Socket};
 use super::switch::Switch;
 use super::tap::Tap;
@@ -25,6 +26,7 @@ pub struct WireIo {
     tap: Arc<Tap>,
     meter: Option<Arc<Http2Meter>>,
     begun: Arc<BegunUpload>,
+    rest: Arc<Rest>,
     gauge: Arc<ByteGauge>,
 }
 
@@ -37,6 +39,7 @@ impl WireIo {
             tap: Arc::clone(&connection.tap),
             meter: connection.meter.clone(),
             begun: Arc::clone(&connection.begun),
+            rest: Arc::clone(&connection.rest),
             gauge: Arc::clone(gauge),
         }
     }
@@ -98,7 +101,12 @@ impl AsyncWrite for WireIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.with(|stream| stream.poll_flush(cx))
+        // hyper flushes what it has written to the end.
+        let flushed = self.socket.with(|stream| stream.poll_flush(cx));
+        if let Poll::Ready(Ok(())) = flushed {
+            self.rest.set_flushed(true);
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -121,8 +129,10 @@ impl AsyncWrite for WireIo {
             switch,
             meter,
             begun,
+            rest,
             ..
         } = self.get_mut();
+        rest.set_flushed(false);
         // hyper goes on writing a body after its read side has failed, and a peer that reads nothing would hold it there.
         if switch.is_off() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

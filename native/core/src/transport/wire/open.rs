@@ -57,7 +57,7 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
         let spoken = speak_http1(&connection, &settings.gauge).await;
         let (sender, driver) = spoken.ok_or_else(|| CoreError::Socket("other side closed".into()))?;
         let lease = pool.opened(&connection, Sender::Http1(Http1Sender::Hyper(sender)));
-        let driver = drive_http1(driver, socket, Arc::clone(&connection));
+        let driver = drive_http1(driver, socket, Arc::clone(&connection), Arc::clone(pool.events()));
         tokio::spawn(drive(driver, connection, pool, slot));
         Ok(lease)
     }
@@ -78,6 +78,7 @@ fn drive_http1(
     driver: Driver,
     socket: Arc<Socket>,
     connection: Arc<Connection>,
+    events: Arc<PoolEvents>,
 ) -> impl Future<Output = hyper::Result<()>> + Send {
     let mut driver = Some(driver);
     poll_fn(move |cx| {
@@ -90,8 +91,10 @@ fn drive_http1(
             return driver.as_mut().poll(cx);
         }
         if !connection.switch.is_killed(cx) {
-            ready!(socket.poll_gone(cx));
-            connection.switch.explain(CoreError::Socket("other side closed".into()));
+            connection.switch.explain(match ready!(socket.poll_gone(cx)) {
+                Ok(()) => CoreError::Socket("other side closed".into()),
+                Err(error) => classify(&error, Phase::Body, &peer(&events, &connection)),
+            });
         }
         socket.shut_down(cx);
         Poll::Ready(Ok(()))
@@ -139,6 +142,7 @@ fn drive<D: Future<Output = hyper::Result<()>> + Send>(
     let pool = Arc::downgrade(pool);
     async move {
         let ended = driver.await;
+        connection.rest.close();
         if let Some(pool) = pool.upgrade() {
             pool.forget(connection.id);
         }

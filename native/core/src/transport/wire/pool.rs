@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http2;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Sender};
@@ -77,6 +77,8 @@ pub struct Pool {
     dialer: Arc<Dialer>,
     limits: PoolLimits,
     state: Mutex<State>,
+    /// Told when it is to look sooner.
+    reaper: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +95,8 @@ struct State {
     /// Whether the origin speaks HTTP/2, once that is known.
     is_http2: Option<bool>,
     is_reaping: bool,
+    /// When the reaper looks next.
+    next_look: Option<Instant>,
     is_destroyed: bool,
 }
 
@@ -106,9 +110,18 @@ struct Idle {
 }
 
 impl Idle {
+    /// When something is to be done with it.
+    fn next(&self) -> Instant {
+        self.rests.map_or(self.expires, |rests| rests.min(self.expires))
+    }
+
     fn rest(&mut self, now: Instant) {
-        if self.rests.take_if(|rests| *rests <= now).is_some() {
-            self.sender.rest(&self.connection);
+        if self.rests.take_if(|rests| *rests <= now).is_none() {
+            return;
+        }
+        self.sender.rest(&self.connection);
+        if !self.sender.is_resting() {
+            self.rests = Some(now + RESTS_AFTER);
         }
     }
 }
@@ -171,6 +184,17 @@ pub struct Lease {
     pub sender: Option<Sender>,
 }
 
+impl Lease {
+    /// Whether a request can be sent on it, as soon as one can.
+    async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Some(Sender::Http1(sender)) => sender.ready(&self.pool.limits.http2.gauge).await,
+            Some(Sender::Http2(_)) => true,
+            None => false,
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         match self.sender.take() {
@@ -206,6 +230,7 @@ impl Pool {
                 is_http2,
                 ..State::default()
             }),
+            reaper: Arc::default(),
         })
     }
 
@@ -255,10 +280,12 @@ impl Pool {
                 Grant::Shared(lease) => return Ok(lease),
                 // Boxed, or every request would carry the room for a dial.
                 Grant::Slot(slot) => return Box::pin(self.dial(slot, connect_timeout)).await,
-                Grant::Idle(mut idle) => {
-                    if idle.sender.ready(&self.limits.http2.gauge).await {
-                        return Ok(self.lease(idle.connection, Sender::Http1(idle.sender)));
+                Grant::Idle(idle) => {
+                    let mut lease = self.lease(idle.connection, Sender::Http1(idle.sender));
+                    if lease.ready().await {
+                        return Ok(lease);
                     }
+                    lease.sender = None;
                 }
             }
         }
@@ -428,11 +455,11 @@ impl Pool {
             return;
         };
         let now = Instant::now();
-        let is_resting = matches!(sender, Http1Sender::Resting(_));
+        let rests = (!sender.is_resting()).then(|| now + RESTS_AFTER);
         let mut idle = Idle {
             connection: Arc::clone(connection),
             sender,
-            rests: (!is_resting).then(|| now + RESTS_AFTER),
+            rests,
             expires: now + keep,
         };
         let mut state = self.lock();
@@ -445,8 +472,13 @@ impl Pool {
                 _ => return,
             }
         }
+        let next = idle.next();
         state.idle.push(idle);
         self.start_reaping(&mut state);
+        if state.next_look.is_some_and(|look| next < look) {
+            state.next_look = Some(next);
+            self.reaper.notify_one();
+        }
     }
 
     /// A request on an HTTP/2 connection is over.
@@ -463,7 +495,7 @@ impl Pool {
     fn start_reaping(self: &Arc<Self>, state: &mut State) {
         if !state.is_reaping {
             state.is_reaping = true;
-            tokio::spawn(reap(Arc::downgrade(self)));
+            tokio::spawn(reap(Arc::downgrade(self), Arc::clone(&self.reaper)));
         }
     }
 
@@ -489,13 +521,11 @@ impl Pool {
         for idle in &mut state.idle {
             idle.rest(now);
         }
-        let next_idle = state
-            .idle
-            .iter()
-            .map(|idle| idle.rests.map_or(idle.expires, |rests| rests.min(idle.expires)));
+        let next_idle = state.idle.iter().map(Idle::next);
         let unused = state.shared.iter().filter(|shared| shared.active == 0);
         let next = next_idle.chain(unused.map(|shared| shared.used + keep)).min();
         state.is_reaping = next.is_some();
+        state.next_look = next;
         next
     }
 
@@ -528,11 +558,11 @@ fn idle_timeout() -> CoreError {
     CoreError::Informational("socket idle timeout".into())
 }
 
-async fn reap(pool: Weak<Pool>) {
+async fn reap(pool: Weak<Pool>, sooner: Arc<Notify>) {
     loop {
         let Some(next) = pool.upgrade().and_then(|pool| pool.reap_once()) else {
             return;
         };
-        tokio::time::sleep_until(next).await;
+        let _ = tokio::time::timeout_at(next, sooner.notified()).await;
     }
 }

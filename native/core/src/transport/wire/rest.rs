@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures_util::FutureExt;
@@ -29,8 +29,17 @@ pub enum News {
 #[derive(Default)]
 pub struct Rest {
     has_news: AtomicBool,
-    news: Mutex<Option<News>>,
+    inbox: Mutex<Inbox>,
     driver: AtomicWaker,
+    /// Whether the socket has all that hyper was given to write.
+    is_flushed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inbox {
+    news: Option<News>,
+    /// The task has ended.
+    is_closed: bool,
 }
 
 impl std::fmt::Debug for Rest {
@@ -40,10 +49,21 @@ impl std::fmt::Debug for Rest {
 }
 
 impl Rest {
-    fn tell(&self, news: News) {
-        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some(news);
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False when nobody is there to hear it.
+    fn tell(&self, news: News) -> bool {
+        let mut inbox = self.inbox();
+        if inbox.is_closed {
+            return false;
+        }
+        inbox.news = Some(news);
+        drop(inbox);
         self.has_news.store(true, Ordering::Release);
         self.driver.wake();
+        true
     }
 
     /// The last news, if there are any since the last look; wakes the caller's task for the next.
@@ -52,7 +72,23 @@ impl Rest {
         if !self.has_news.swap(false, Ordering::AcqRel) {
             return None;
         }
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.inbox().news.take()
+    }
+
+    /// The task that drives the connection has ended.
+    pub fn close(&self) {
+        *self.inbox() = Inbox {
+            news: None,
+            is_closed: true,
+        };
+    }
+
+    fn is_closed(&self) -> bool {
+        self.inbox().is_closed
+    }
+
+    pub fn set_flushed(&self, is_flushed: bool) {
+        self.is_flushed.store(is_flushed, Ordering::Release);
     }
 }
 
@@ -76,19 +112,26 @@ impl Drop for Resting {
 }
 
 impl Http1Sender {
-    /// Lets hyper go. Only between requests, or when all that it has of a response was taken.
+    /// Lets hyper go, if it has nothing left to write. Only between requests, or when all that it has of a response was
+    /// taken.
     pub fn rest(&mut self, connection: &Arc<Connection>) {
-        if matches!(self, Self::Hyper(_)) {
-            // Told before its sender goes, for which hyper would close the connection.
-            connection.rest.tell(News::Rest);
+        let is_idle = matches!(self, Self::Hyper(_)) && connection.rest.is_flushed.load(Ordering::Acquire);
+        // Told before its sender goes, for which hyper would close the connection.
+        if is_idle && connection.rest.tell(News::Rest) {
             *self = Self::Resting(Resting(Some(Arc::clone(connection))));
         }
+    }
+
+    pub fn is_resting(&self) -> bool {
+        matches!(self, Self::Resting(_))
     }
 
     pub fn is_closed(&self) -> bool {
         match self {
             Self::Hyper(sender) => sender.is_closed(),
-            Self::Resting(Resting(connection)) => connection.as_ref().is_none_or(|connection| connection.is_over()),
+            Self::Resting(Resting(connection)) => {
+                connection.as_ref().is_none_or(|connection| connection.rest.is_closed())
+            }
         }
     }
 
@@ -101,7 +144,9 @@ impl Http1Sender {
             let Some((sender, driver)) = speak_http1(&connection, gauge).now_or_never().flatten() else {
                 return false;
             };
-            connection.rest.tell(News::Speak(driver));
+            if !connection.rest.tell(News::Speak(driver)) {
+                return false;
+            }
             *self = Self::Hyper(sender);
         }
         match self {

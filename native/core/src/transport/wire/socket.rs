@@ -22,7 +22,8 @@ pub const AHEAD: usize = 4096;
 /// Bytes of the buffer for one read.
 const SMALLEST: usize = 8 * 1024;
 const FIRST: usize = 64 * 1024;
-const LARGEST: usize = 512 * 1024;
+/// As hyper.
+const LARGEST: usize = 8192 + 4096 * 100;
 
 #[derive(Debug)]
 pub struct Socket {
@@ -106,14 +107,16 @@ impl Socket {
         self.is_write_vectored
     }
 
-    /// Whether the peer has closed it, or sends what nobody has asked for. For the owner.
-    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// The peer has closed it, or sends what nobody has asked for. For the owner.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_lent(cx) {
             return Poll::Pending;
         }
         let mut byte = [0];
-        let read = self.with(|stream| stream.poll_read(cx, &mut ReadBuf::new(&mut byte)));
-        read.map(|_| ())
+        self.with(|stream| stream.poll_read(cx, &mut ReadBuf::new(&mut byte)))
     }
 
     /// Says goodbye, as far as that goes without waiting.

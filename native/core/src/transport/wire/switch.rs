@@ -30,6 +30,11 @@ impl Switch {
         self.is_killed.load(Ordering::Acquire)
     }
 
+    /// Why the connection was closed, if it was.
+    pub fn cause_of_kill(&self) -> Option<CoreError> {
+        self.is_off().then(|| self.cause()).flatten()
+    }
+
     /// Closes the connection now.
     pub fn kill(&self, cause: CoreError) {
         self.explain(cause);
