@@ -205,9 +205,17 @@ impl BodyQueue {
         state.left = left;
     }
 
-    /// A full queue is a sign that its reader is the slower one. The runtime waits at the gate then, not at the socket.
-    fn begin_direct(state: &mut State) {
-        state.is_direct |= state.direct.is_some() && state.credit.is_spent();
+    /// For a reader that takes what the queue does not hold too, or one that does not. A full queue is a sign that its
+    /// reader is the slower one: the runtime waits at the gate then, not at the socket.
+    fn lock_to_read(&self, reads_on: bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        self.demand_locked(&mut state);
+        if reads_on {
+            state.is_direct |= state.direct.is_some() && state.credit.is_spent();
+        } else {
+            self.end_direct(&mut state);
+        }
+        state
     }
 
     fn end_direct(&self, state: &mut State) {
@@ -230,18 +238,12 @@ impl BodyQueue {
     /// Copies into `target` what is queued, or what is there already. A read that finds nothing arms one notice from
     /// `push` or `finish`.
     pub fn read(&self, target: &mut [u8]) -> (usize, ReadState) {
-        let mut state = self.lock();
-        self.demand_locked(&mut state);
-        Self::begin_direct(&mut state);
-        self.read_locked(&mut state, target)
+        self.read_locked(&mut self.lock_to_read(true), target)
     }
 
     /// The same of what is queued alone.
     pub fn read_queued(&self, target: &mut [u8]) -> (usize, ReadState) {
-        let mut state = self.lock();
-        self.demand_locked(&mut state);
-        self.end_direct(&mut state);
-        self.read_locked(&mut state, target)
+        self.read_locked(&mut self.lock_to_read(false), target)
     }
 
     fn read_locked(&self, state: &mut State, target: &mut [u8]) -> (usize, ReadState) {
@@ -269,13 +271,7 @@ impl BodyQueue {
     /// Bytes that are queued now; with none, arms one notice as [`BodyQueue::read`] does. Whoever `reads_on` with that is
     /// told when it would find more.
     pub fn poll_len(&self, reads_on: bool) -> (usize, ReadState) {
-        let mut state = self.lock();
-        self.demand_locked(&mut state);
-        if reads_on {
-            Self::begin_direct(&mut state);
-        } else {
-            self.end_direct(&mut state);
-        }
+        let mut state = self.lock_to_read(reads_on);
         let read_state = match state.read_state() {
             ReadState::Empty if state.is_direct => ReadState::Direct,
             read_state => read_state,
@@ -287,9 +283,7 @@ impl BodyQueue {
     /// Takes every queued frame for a sink on the runtime. Their bytes count as held until
     /// [`BodyQueue::release`] gives them back.
     pub fn take_frames(&self) -> (Vec<Bytes>, ReadState) {
-        let mut state = self.lock();
-        self.demand_locked(&mut state);
-        self.end_direct(&mut state);
+        let mut state = self.lock_to_read(false);
         let frames: Vec<Bytes> = state.frames.drain(..).collect();
         state.taken = state.credit.held();
         (frames, state.read_state())

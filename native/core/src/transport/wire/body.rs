@@ -1,6 +1,5 @@
 //! A response's body, and what becomes of its connection.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -268,34 +267,25 @@ impl WireBody {
 impl WireBody {
     /// A piece of what hyper does not read; nothing when its reader has taken the last itself.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CoreError>>> {
-        let (is_ahead, mut buffer) = (!self.has_begun, std::mem::take(&mut self.buffer));
-        let data = self.poll_loan(|loan| loan.poll_read(cx, &mut buffer, is_ahead));
-        self.buffer = buffer;
-        let data = ready!(data);
-        self.has_begun = true;
-        Poll::Ready(data.map(|data| data.map(Frame::data)))
-    }
-
-    fn poll_loan<T>(&mut self, read: impl FnOnce(&Loan) -> Poll<io::Result<T>>) -> Poll<Option<Result<T, CoreError>>> {
         let Some(loan) = &self.exchange.loan else {
             return Poll::Ready(None);
         };
-        let read = if loan.left() == 0 {
-            None
-        } else if let Some(cause) = self.exchange.connection.switch.cause_of_kill() {
+        if loan.left() == 0 {
+            self.exchange.pay_back();
+            return Poll::Ready(None);
+        }
+        if let Some(cause) = self.exchange.connection.switch.cause_of_kill() {
             self.exchange.fail();
             return Poll::Ready(Some(Err(cause)));
-        } else {
-            Some(ready!(read(loan)))
-        };
+        }
+        let read = ready!(loan.poll_read(cx, &mut self.buffer, !self.has_begun));
+        self.has_begun = true;
         self.exchange.pay_back();
-        Poll::Ready(read.map(|read| {
-            read.map_err(|error| {
-                let error = self.error(&error);
-                self.exchange.fail();
-                error
-            })
-        }))
+        Poll::Ready(Some(read.map(Frame::data).map_err(|error| {
+            let error = self.error(&error);
+            self.exchange.fail();
+            error
+        })))
     }
 }
 

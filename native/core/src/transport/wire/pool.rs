@@ -94,8 +94,7 @@ struct State {
     is_probing: bool,
     /// Whether the origin speaks HTTP/2, once that is known.
     is_http2: Option<bool>,
-    is_reaping: bool,
-    /// When the reaper looks next.
+    /// When the reaper looks next; `None` while there is none.
     next_look: Option<Instant>,
     is_destroyed: bool,
 }
@@ -493,8 +492,8 @@ impl Pool {
     }
 
     fn start_reaping(self: &Arc<Self>, state: &mut State) {
-        if !state.is_reaping {
-            state.is_reaping = true;
+        if state.next_look.is_none() {
+            state.next_look = Some(Instant::now());
             tokio::spawn(reap(Arc::downgrade(self), Arc::clone(&self.reaper)));
         }
     }
@@ -524,7 +523,6 @@ impl Pool {
         let next_idle = state.idle.iter().map(Idle::next);
         let unused = state.shared.iter().filter(|shared| shared.active == 0);
         let next = next_idle.chain(unused.map(|shared| shared.used + keep)).min();
-        state.is_reaping = next.is_some();
         state.next_look = next;
         next
     }

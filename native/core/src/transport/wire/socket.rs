@@ -199,7 +199,8 @@ impl Loan {
         if most == 0 {
             return Poll::Ready(Ok(Bytes::new()));
         }
-        let read = ready!(poll_read_buf(stream, cx, &mut buffer.with_room(most).limit(most)))?;
+        buffer.bytes.reserve(most);
+        let read = ready!(poll_read_buf(stream, cx, &mut (&mut buffer.bytes).limit(most)))?;
         if read == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -279,13 +280,6 @@ impl Default for ReadBuffer {
 }
 
 impl ReadBuffer {
-    fn with_room(&mut self, bytes: usize) -> &mut BytesMut {
-        if self.bytes.capacity() < bytes {
-            self.bytes.reserve(bytes);
-        }
-        &mut self.bytes
-    }
-
     /// The `read` bytes that came last, of `most`. What is queued is counted by its length: its memory must not be much
     /// more.
     fn take(&mut self, read: usize, most: usize) -> Bytes {
