@@ -7,9 +7,9 @@ mod support;
 use std::time::Duration;
 
 use sluice_core::transport::{EngineKind, KeepAlive, TransportConfig};
-use sluice_core::{Agent, AgentConfig, CoreError, DispatchOptions, RequestBody};
+use sluice_core::{Agent, AgentConfig, CoreError, RequestBody};
 use support::raw_server::{Connection, RawServer};
-use support::{Events, get, post, recorder, settle, upload};
+use support::{dispatch_unlimited as dispatch, get, post, settle, upload};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -24,19 +24,6 @@ fn agent(configure: impl FnOnce(&mut TransportConfig)) -> Agent {
     config.transport.connect_timeout = None;
     configure(&mut config.transport);
     Agent::new(config, Handle::current()).unwrap()
-}
-
-fn dispatch(agent: &Agent, options: DispatchOptions) -> Events {
-    let (handler, events) = recorder();
-    agent.dispatch(
-        DispatchOptions {
-            headers_timeout: None,
-            body_timeout: None,
-            ..options
-        },
-        handler,
-    );
-    events
 }
 
 /// How long the connection of a response with this `keep-alive` field is open afterwards.

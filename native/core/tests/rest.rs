@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_core::transport::EngineKind;
-use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, DispatchOptions, RequestBody};
+use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, RequestBody};
 use support::certificates::{Authority, trusting};
 use support::observer::{Observed, observer};
 use support::raw_server::{Connection, RawServer};
-use support::{Events, get, pattern, post, reader, recorder, settle};
+use support::{dispatch_unlimited as dispatch, get, pattern, post, reader, settle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -28,17 +28,6 @@ fn agent(mut config: AgentConfig) -> (Agent, UnboundedReceiver<Observed>) {
     (Agent::new(config, Handle::current()).unwrap(), observed)
 }
 
-fn dispatch(agent: &Agent, options: DispatchOptions) -> Events {
-    let (handler, events) = recorder();
-    let options = DispatchOptions {
-        headers_timeout: None,
-        body_timeout: None,
-        ..options
-    };
-    agent.dispatch(options, handler);
-    events
-}
-
 /// A connection that has served a request, and rests.
 async fn resting(agent: &Agent, server: &RawServer) -> Connection {
     let mut events = dispatch(agent, get(&server.origin()));
@@ -52,6 +41,14 @@ async fn rest() {
     settle().await;
     tokio::time::advance(WHILE).await;
     settle().await;
+}
+
+/// How the one connection ended.
+async fn left(observed: &mut UnboundedReceiver<Observed>) -> Observed {
+    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
+    let left = observed.recv().await.unwrap();
+    assert_eq!(left.kind, ConnectionEventKind::Disconnect);
+    left
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,9 +85,7 @@ async fn a_server_that_leaves_a_resting_connection_is_noticed() {
     let server = RawServer::bind();
     let (agent, mut observed) = agent(AgentConfig::default());
     drop(resting(&agent, &server).await);
-    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
-    let left = observed.recv().await.unwrap();
-    assert_eq!(left.kind, ConnectionEventKind::Disconnect);
+    let left = left(&mut observed).await;
     assert!(matches!(left.error, Some(CoreError::Socket(text)) if text == "other side closed"));
     let mut events = dispatch(&agent, get(&server.origin()));
     server.answer(OK).await;
@@ -116,8 +111,7 @@ async fn a_resting_connection_closes_with_its_agent() {
     let mut connection = resting(&agent, &server).await;
     agent.destroy();
     connection.closed().await;
-    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
-    let left = observed.recv().await.unwrap();
+    let left = left(&mut observed).await;
     assert!(matches!(left.error, Some(CoreError::ClientDestroyed)), "{left:?}");
 }
 
@@ -128,8 +122,7 @@ async fn a_resting_connection_is_closed_when_its_time_is_over() {
     let mut connection = resting(&agent, &server).await;
     tokio::time::advance(Duration::from_secs(60)).await;
     connection.closed().await;
-    assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
-    let left = observed.recv().await.unwrap();
+    let left = left(&mut observed).await;
     assert!(
         matches!(&left.error, Some(CoreError::Informational(text)) if text == "socket idle timeout"),
         "{left:?}"

@@ -200,6 +200,18 @@ pub fn get(origin: &Origin) -> DispatchOptions {
     DispatchOptions::new(origin.clone(), Method::GET, "/")
 }
 
+/// Without the limits that tokio's paused clock would reach.
+pub fn dispatch_unlimited(agent: &Agent, options: DispatchOptions) -> Events {
+    let (handler, events) = recorder();
+    let options = DispatchOptions {
+        headers_timeout: None,
+        body_timeout: None,
+        ..options
+    };
+    agent.dispatch(options, handler);
+    events
+}
+
 pub fn post(origin: &Origin, body: RequestBody) -> DispatchOptions {
     DispatchOptions {
         body,
