@@ -10,6 +10,7 @@ import type {
   UnderlyingByteSource,
 } from 'node:stream/web'
 import type { NativeSource } from './native-source.ts'
+import { equipReader, type ReadSource } from './stream-reader.ts'
 
 /** An implementation's constructor of readable streams. */
 export type ReadableStreamConstructor = new (
@@ -34,7 +35,7 @@ export function bodyStreamState(stream: object): BodyStreamState | undefined {
   return states.get(stream)
 }
 
-class BodyUnderlyingSource implements BodyStreamState {
+class BodyUnderlyingSource implements BodyStreamState, ReadSource {
   readonly type = 'bytes'
   readonly source: NativeSource
   controller!: ReadableByteStreamController
@@ -85,12 +86,31 @@ class BodyUnderlyingSource implements BodyStreamState {
     this.source.cancel(reason)
   }
 
-  /** A reader of views releases its lock. */
+  /** Before the first `pull` the implementation has not started, and does not know that it was read from. */
+  get isQuiet(): boolean {
+    const { source } = this
+    return this.isDisturbed && source.state === 'open' && !source.isGreedy && this.isBetweenReads && this.stream.locked
+  }
+
+  take(): Uint8Array | null {
+    const chunk = this.source.pull()
+    if (chunk === null) return null
+    if (this.source.state !== 'open') this.finish(this.controller)
+    // Not the Buffer that it is.
+    return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  }
+
+  takeInto(view: Uint8Array): number {
+    const filled = this.source.pullInto(view)
+    if (filled > 0 && this.source.state !== 'open') this.finish(this.controller)
+    return filled
+  }
+
   onRelease(): void {
     this.isViewAbandoned = isGiven(this.controller.byobRequest)
   }
 
-  /** A reader of views comes: behind a view that was abandoned before the stream had started, nobody calls `pull`. */
+  /** Behind a view that was abandoned before the stream had started, nobody calls `pull`. */
   onAcquire(): void {
     if (this.isViewAbandoned && this.waiting === null) void this.pull(this.controller)
   }
@@ -145,20 +165,8 @@ export function createBodyStream(source: NativeSource, Implementation: ReadableS
 
 type GetReader = (options?: ReadableStreamGetReaderOptions) => ReadableStreamReader<Uint8Array>
 
-/** The implementation's own, but that a reader of views tells when it goes: the stream does not. */
 function getReader(this: ReadableStream, options?: ReadableStreamGetReaderOptions): ReadableStreamReader<Uint8Array> {
   const reader = (Object.getPrototypeOf(this) as { getReader: GetReader }).getReader.call(this, options)
   const underlying = states.get(this) as BodyUnderlyingSource | undefined
-  if (options?.mode === undefined || underlying === undefined) return reader
-  underlying.onAcquire()
-  const { releaseLock } = reader
-  Object.defineProperty(reader, 'releaseLock', {
-    configurable: true,
-    writable: true,
-    value: () => {
-      underlying.onRelease()
-      releaseLock.call(reader)
-    },
-  })
-  return reader
+  return underlying === undefined ? reader : equipReader(reader, options?.mode, underlying)
 }
