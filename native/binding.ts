@@ -160,6 +160,8 @@ export const ReadState = {
   failed: 3,
   /** Nothing is queued, and `bodyReadInto` may find something all the same. */
   direct: 4,
+  /** Nothing is there, in the queue or in the socket; `bodyWait` arms a `readable` completion. */
+  drained: 5,
 } as const
 
 export interface NativeCounters {
@@ -182,9 +184,14 @@ export interface NativeBinding {
   hello(): string
   /**
    * Opens this environment (one per worker). `onCompletions(length)` is called with the scratch buffer filled;
-   * `words` receives second results.
+   * `words` receives second results. `hasLibuv`: this is Node, with its own event loop.
    */
-  environmentOpen(scratch: Uint8Array, words: Int32Array, onCompletions: (length: number) => void): void
+  environmentOpen(
+    scratch: Uint8Array,
+    words: Int32Array,
+    onCompletions: (length: number) => void,
+    hasLibuv: boolean,
+  ): void
   /** @throws Error whose message is JSON of {@link CoreErrorInfo}. */
   agentCreate(config: NativeAgentConfig): NativeAgent
   /** Starts a batch of encoded requests (`streams/exchange.ts`); `bodies` holds the large ones, in order. */
@@ -210,6 +217,12 @@ export interface NativeBinding {
   bodyRead(id: number, max: number, readsOn: boolean): Uint8Array | undefined
   /** Fills `view` from what is queued or in the socket; returns the bytes written. Sets {@link Word.readState}. */
   bodyReadInto(id: number, view: ArrayBufferView): number
+  /**
+   * Arms a `readable` completion for a read that found the body drained. A patient wait is at the socket itself, until
+   * much is there, or all the rest; where that cannot be, and for an impatient one, the runtime reads again. Sets
+   * {@link Word.readState}: `drained` at the socket, `empty` in the queue; anything else is there now.
+   */
+  bodyWait(id: number, isPatient: boolean): void
   /**
    * Trailers (NUL-separated names and values) or the error's JSON, after `ended` or `failed`; forgets the request. Of a
    * request that became a socket only when both directions are over.

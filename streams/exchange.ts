@@ -162,11 +162,14 @@ export const words = new Int32Array(1)
 const receivers = new ReceiverTable<Receiver>()
 let isOpen = false
 
+/** Others have some of its names alone. */
+const hasLibuv = process.versions['bun'] === undefined && process.versions['deno'] === undefined
+
 /** Before the first agent is made. */
 export function openEnvironment(): void {
   if (isOpen) return
   isOpen = true
-  binding.environmentOpen(scratch, words, onCompletions)
+  binding.environmentOpen(scratch, words, onCompletions, hasLibuv)
 }
 
 /** Takes completions of `id` from now on; holds `receiver` strongly. */

@@ -2,6 +2,7 @@
  * The body of one response as the runtime holds it: `pull` takes what is there and lifts the gate, `cancel` drops the
  * connection. One consumer. A source that is garbage collected unread cancels itself; the finalizer knows only its id.
  */
+import { setImmediate, setTimeout, clearTimeout } from 'node:timers'
 import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import { unwatch, watch, words } from './exchange.ts'
@@ -15,6 +16,9 @@ export type SourceState = 'open' | 'ended' | 'failed' | 'cancelled'
 
 /** A default read's chunk: 64–256 KiB per read is flat, smaller costs calls. */
 export const CHUNK_BYTES = 256 * 1024
+
+/** A socket with less to read than is worth a wake-up is the runtime's after so long (ms). */
+const PATIENCE = 1
 
 /** Bytes that are read in one turn of the event loop: half a millisecond. */
 const TURN_BYTES = 2 * 1024 * 1024
@@ -47,6 +51,11 @@ export class NativeSource implements Receiver {
   private pipe: PipeReceiver | null = null
   /** Bytes that were read since the event loop last ran. */
   private taken = 0
+  /** The last read found neither the queue nor the socket with anything. */
+  private isDrained = false
+  private isAtSocket = false
+  /** Ends a wait at the socket. */
+  private patience: NodeJS.Timeout | null = null
   /** Memory for a chunk. */
   private room: Buffer<ArrayBuffer> | null = null
   private readonly upload: Upload | null
@@ -110,6 +119,7 @@ export class NativeSource implements Receiver {
   pullInto(view: Uint8Array): number {
     if (this.state !== 'open') return 0
     const filled = binding.bodyReadInto(this.id, view)
+    this.isDrained = words[Word.readState] === ReadState.drained
     this.settleAt(words[Word.readState]!)
     this.taken += filled
     return filled
@@ -150,6 +160,28 @@ export class NativeSource implements Receiver {
     this.taken = 0
     this.wake = wake
     watch(this.id, this)
+    if (this.isDrained) this.waitAtSocket()
+  }
+
+  private waitAtSocket(): void {
+    this.isDrained = false
+    if (!this.wait(true)) return
+    if (this.patience === null) this.patience = setTimeout(this.onImpatient, PATIENCE)
+    else this.patience.refresh()
+  }
+
+  /** Too little has come to be told of it, or it was, and this finds nothing to do. */
+  private readonly onImpatient = (): void => {
+    if (this.isAtSocket) this.wait(false)
+  }
+
+  /** Whether the wait is at the socket; what is there already is told at once. */
+  private wait(isPatient: boolean): boolean {
+    binding.bodyWait(this.id, isPatient)
+    const readState = words[Word.readState]!
+    this.isAtSocket = readState === ReadState.drained
+    if (!this.isAtSocket && readState !== ReadState.empty) this.onReadable()
+    return this.isAtSocket
   }
 
   /** Drops what is left. `error` is what a later read gets to see. Harmless when the source has ended. */
@@ -187,6 +219,7 @@ export class NativeSource implements Receiver {
   onError(_info: CoreErrorInfo): void {}
 
   onReadable(): void {
+    this.isAtSocket = false
     if (this.pipe === null && this.upload?.isRunning !== true) unwatch(this.id)
     this.wakeUp()
   }
@@ -221,6 +254,7 @@ export class NativeSource implements Receiver {
     this.state = state
     this.error = error
     this.room = null
+    if (this.patience !== null) clearTimeout(this.patience)
     abandoned.unregister(this)
     if (this.pipe === null) unwatch(this.id)
     this.wakeUp()

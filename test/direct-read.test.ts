@@ -9,7 +9,7 @@ import { Agent, fetch, toFile } from '../lib/index.ts'
 import { binding } from '../native/binding.ts'
 import { floodBytes, floodHash, implementations, readAll, rejection, sha256 } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
-import { startFlood, startTcpServer, type Flood } from './support/servers.ts'
+import { startFlood, startTcpServer, type Flood, type RunningServer } from './support/servers.ts'
 
 const MiB = 1024 * 1024
 /** More than the sockets of both ends hold, so that the server goes on while it is read. */
@@ -33,17 +33,21 @@ const spyOnViews = (): { mock: { results: { value?: unknown }[] } } => vi.spyOn(
 const found = (spy: ReturnType<typeof spyOnViews>): number =>
   spy.mock.results.filter(({ value }) => (value as number) > 0).length
 
-async function opened(streams?: object, origin = flood.origin): Promise<ReadableStream<Uint8Array>> {
-  const { body } = await fetch(origin, { dispatcher: agent, streams: streams as any })
+async function opened(
+  streams?: object,
+  origin = flood.origin,
+  dispatcher = agent,
+): Promise<ReadableStream<Uint8Array>> {
+  const { body } = await fetch(origin, { dispatcher, streams: streams as any })
   return body as ReadableStream<Uint8Array>
 }
 
 /** Lets the queue fill behind the first read. */
-async function filled(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+async function filled(body: ReadableStream<Uint8Array>, dispatcher = agent): Promise<Uint8Array> {
   const reader = body.getReader()
   const { value } = await reader.read()
   reader.releaseLock()
-  await until(() => agent.stats.bufferedBytes >= 256 * 1024)
+  await until(() => dispatcher.stats.bufferedBytes >= 256 * 1024)
   return value!
 }
 
@@ -54,7 +58,7 @@ async function isAnswered(read: Promise<unknown>): Promise<boolean> {
     () => (isDone = true),
     () => {},
   )
-  for (let turn = 0; turn < 8; turn++) await null
+  for (let turn = 0; turn < 8; turn++) await Promise.resolve()
   return isDone
 }
 
@@ -70,6 +74,10 @@ async function readViews(body: ReadableStream<Uint8Array>, size: number, limit =
   }
   reader.releaseLock()
   return Buffer.concat(pieces)
+}
+
+async function readRestOfViews(reader: ReadableStreamBYOBReader): Promise<void> {
+  while (!(await reader.read(new Uint8Array(100_000))).done);
 }
 
 describe.each(implementations)('a long body of the streams of $name', ({ streams }) => {
@@ -235,4 +243,111 @@ test('many at once come whole', async () => {
   const bodies = await Promise.all(Array.from({ length: 4 }, () => opened()))
   const hashes = bodies.map(async (body) => sha256(await readViews(body, 256 * 1024)))
   expect(await Promise.all(hashes)).toEqual([hash, hash, hash, hash])
+})
+
+describe('a reader that waits at the socket', () => {
+  let connections: Socket[]
+  let server: RunningServer
+  let waits: ReturnType<typeof spyOnWaits>
+
+  /** Waits, by whether they are patient, and what came of them. */
+  const spyOnWaits = () => vi.spyOn(binding, 'bodyWait')
+
+  beforeEach(async () => {
+    connections = []
+    server = await startTcpServer((socket) => {
+      connections.push(socket)
+      socket.on('error', () => {})
+      socket.on('data', () => {
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${LENGTH}\r\n\r\n`)
+        socket.write(floodBytes(0, 4 * MiB))
+      })
+    })
+    waits = spyOnWaits()
+  })
+
+  afterEach(() => server.close())
+
+  const patient = (): number => waits.mock.calls.filter(([, isPatient]) => isPatient).length
+
+  interface Waiting {
+    reader: ReadableStreamBYOBReader
+    read: Promise<{ done: boolean; value?: any }>
+    /** What was read before, all that was sent. */
+    pieces: Uint8Array[]
+    at: number
+  }
+
+  /** A reader whose read waits at the socket. */
+  async function waiting(dispatcher = agent): Promise<Waiting> {
+    const body = await opened(undefined, server.origin, dispatcher)
+    const pieces: Uint8Array[] = [await filled(body, dispatcher)]
+    const reader = body.getReader({ mode: 'byob' })
+    let length = pieces[0]!.length
+    const view = (): Uint8Array => new Uint8Array(256 * 1024)
+    const add = (piece: Uint8Array | undefined): void => {
+      pieces.push(piece!)
+      length += piece!.length
+    }
+    for (let at = 4 * MiB; ; at += 4 * MiB) {
+      while (length < at) add((await reader.read(view())).value)
+      const before = patient()
+      const read = reader.read(view())
+      if (!(await isAnswered(read)) && patient() > before) return { reader, read, pieces, at }
+      // It has waited before, when less had come.
+      connections[0]!.write(floodBytes(at, at + 4 * MiB))
+      add((await read).value)
+      await until(() => dispatcher.stats.bufferedBytes >= 256 * 1024)
+    }
+  }
+
+  test('gets what is not worth a wake-up from the runtime, soon', async () => {
+    const { read, pieces, at } = await waiting()
+    connections[0]!.write(floodBytes(at, at + 10))
+    const { value } = await read
+    expect(Buffer.concat([...pieces, value]).equals(floodBytes(0, at + value.length))).toBe(true)
+    expect(waits.mock.lastCall).toEqual([expect.any(Number), false])
+  })
+
+  test('gets the rest, and its connection serves on', async () => {
+    const { reader, read, pieces, at } = await waiting()
+    connections[0]!.write(floodBytes(at, LENGTH))
+    for (let { done, value } = await read; !done;) {
+      pieces.push(value)
+      ;({ done, value } = await reader.read(new Uint8Array(256 * 1024)))
+    }
+    expect(sha256(Buffer.concat(pieces))).toBe(floodHash(LENGTH))
+    connections[0]!.removeAllListeners('data').on('data', () => {
+      connections[0]!.write('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nsmall')
+    })
+    const response = await fetch(server.origin, { dispatcher: agent })
+    expect(await response.text()).toBe('small')
+    expect(connections.length).toBe(1)
+  })
+
+  test.each(['FIN', 'reset'])('is told of a %s', async (how) => {
+    const { read } = await waiting()
+    if (how === 'FIN') connections[0]!.end()
+    else connections[0]!.resetAndDestroy()
+    const error = await rejection(read)
+    expect([error.name, error.cause?.code]).toEqual(['TypeError', how === 'FIN' ? 'UND_ERR_SOCKET' : 'ECONNRESET'])
+  })
+
+  test('that cancels closes the connection', async () => {
+    const { reader, read } = await waiting()
+    await reader.cancel()
+    expect(await read).toMatchObject({ done: true })
+    await until(() => connections[0]!.readableEnded || connections[0]!.destroyed)
+  })
+
+  test('lets the socket go when its time is over, whether it reads on or not', async () => {
+    const own = new Agent({ timeout: 1000 })
+    const { reader, read, at } = await waiting(own)
+    connections[0]!.write(floodBytes(at, at + 8 * MiB))
+    await read
+    // A reset, for what nobody has read: the socket is closed, not only shut down.
+    await until(() => connections[0]!.destroyed)
+    expect((await rejection(readRestOfViews(reader))).name).toBe('TypeError')
+    await own.destroy()
+  })
 })

@@ -7,7 +7,7 @@ import { build } from 'rolldown'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { until, within } from './support/deadline.ts'
 import { run } from './support/program.ts'
-import { flood, startServer, type RunningServer } from './support/servers.ts'
+import { CHUNK, flood, startServer, type RunningServer } from './support/servers.ts'
 
 /**
  * The client as plain JavaScript: Node's type stripping is WebAssembly, and terminating workers that have loaded some
@@ -37,6 +37,14 @@ beforeEach(async () => {
       case '/flood':
         flood(response)
         break
+      case '/long':
+        response.setHeader('content-length', 2 ** 40)
+        flood(response)
+        break
+      case '/late/rest':
+        response.setHeader('content-length', 2 ** 40)
+        for (let chunk = 0; chunk < 64; chunk++) response.write(CHUNK)
+        break
       case '/late/body':
         response.flushHeaders()
         break
@@ -56,6 +64,8 @@ describe('a worker is terminated, with the addon loaded in workers only, during'
   test.each<[string, number]>([
     ['a body that is read', 50],
     ['a read that waits', 15],
+    ['a body that is read from its socket', 15],
+    ['a wait at a socket', 15],
     ['a pipe into a file', 15],
     ['a paused dispatch', 15],
     ['requests that were just submitted', 15],

@@ -37,6 +37,15 @@ async function act({ kind, origin, file }: Task): Promise<void> {
       },
     )
   }
+  /** The reader of a body whose queue was full once. */
+  const longBody = async (path: string): Promise<ReadableStreamBYOBReader> => {
+    const agent = new Agent()
+    const { body } = await fetch(`${origin}${path}`, { dispatcher: agent })
+    const reader = body!.getReader({ mode: 'byob' })
+    await reader.read(new Uint8Array(1))
+    while (agent.stats.bufferedBytes < 256 * 1024) await new Promise(setImmediate)
+    return reader
+  }
   switch (kind) {
     case 'a body that is read': {
       const reader = (await flood()).body!.getReader()
@@ -44,6 +53,26 @@ async function act({ kind, origin, file }: Task): Promise<void> {
         await reader.read()
         if (chunk === 3) tell()
       }
+    }
+    case 'a body that is read from its socket': {
+      const reader = await longBody('/long')
+      for (let read = 0; ; read++) {
+        await reader.read(new Uint8Array(256 * 1024))
+        if (read === 40) tell()
+      }
+    }
+    case 'a wait at a socket': {
+      const reader = await longBody('/late/rest')
+      let read: Promise<unknown>
+      let isAnswered: boolean
+      do {
+        isAnswered = false
+        read = reader.read(new Uint8Array(256 * 1024)).then(() => (isAnswered = true))
+        await new Promise(setImmediate)
+      } while (isAnswered)
+      tell()
+      await read
+      break
     }
     case 'a read that waits': {
       const { body } = await fetch(`${origin}/late/body`)

@@ -22,7 +22,13 @@ pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
     let max = max as usize;
     let reads_on = cx.argument::<JsBoolean>(2)?.value(&mut cx);
     let environment = Environment::get(&mut cx)?;
-    let Some(exchange) = environment.with(id, |request| request.exchange.clone()) else {
+    let exchange = environment.with(id, |request| {
+        if !reads_on {
+            request.stop_watch();
+        }
+        request.exchange.clone()
+    });
+    let Some(exchange) = exchange else {
         environment.set_read_state(&mut cx, ReadState::Ended);
         return Ok(cx.undefined().upcast());
     };
@@ -66,6 +72,28 @@ pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
     environment.count_crossed(copied);
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
     Ok(cx.number(copied as f64))
+}
+
+/// `bodyWait(id, isPatient)`: arms one `readable` completion for a read that found the body drained. A patient one waits
+/// at the socket, where that can be, and not for every few bytes.
+pub fn wait(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+    let id = id_argument(&mut cx)?;
+    let is_patient = cx.argument::<JsBoolean>(1)?.value(&mut cx);
+    let environment = Environment::get(&mut cx)?;
+    let event_loop = is_patient.then(|| environment.event_loop(&cx)).flatten();
+    let state = environment.with(id, |request| {
+        let queue = &request.exchange.queue;
+        let state = if event_loop.is_some_and(|event_loop| request.wait_at_socket(event_loop)) {
+            ReadState::Drained
+        } else {
+            request.stop_watch();
+            queue.wait()
+        };
+        environment.hold(&mut cx, request, matches!(state, ReadState::Drained | ReadState::Empty));
+        state
+    });
+    environment.set_read_state(&mut cx, state.unwrap_or(ReadState::Ended));
+    Ok(cx.undefined())
 }
 
 /// `bodyEnd(id)`: the trailers, or the error's JSON; forgets the request.

@@ -124,6 +124,7 @@ pub struct CompletionQueue {
     changed: Notify,
     is_sent: AtomicBool,
     is_closed: AtomicBool,
+    channel: Channel,
 }
 
 impl CompletionQueue {
@@ -136,8 +137,9 @@ impl CompletionQueue {
             changed: Notify::new(),
             is_sent: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            channel,
         });
-        runtime.handle().spawn(flush(Arc::clone(&queue), channel));
+        runtime.handle().spawn(flush(Arc::clone(&queue)));
         queue
     }
 
@@ -188,6 +190,11 @@ impl CompletionQueue {
     }
 
     fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append(write);
+        self.changed.notify_one();
+    }
+
+    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if self.is_closed.load(Ordering::Acquire) {
             return;
         }
@@ -198,8 +205,12 @@ impl CompletionQueue {
         records.resize(end, 0);
         let words = u32::try_from((records.len() - start) / WORD).unwrap_or(u32::MAX);
         records[start + WORD..start + 2 * WORD].copy_from_slice(&words.to_le_bytes());
-        drop(records);
-        self.changed.notify_one();
+    }
+
+    /// One message for every record so far. False when the environment is being torn down; nobody is there to tell.
+    fn send(&self) -> bool {
+        let is_empty = self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        is_empty || self.is_sent.swap(true, Ordering::AcqRel) || self.channel.try_send(environment::drain).is_ok()
     }
 
     pub fn head(&self, id: u32, start: &ResponseStart, kind: HeadKind<'_>) {
@@ -245,6 +256,12 @@ impl CompletionQueue {
         self.push(|out| words(out, &[Kind::Readable as u32, 0, id]));
     }
 
+    /// The same from JavaScript's own thread, outside of its calls: the runtime need not wake for it.
+    pub fn readable_here(&self, id: u32) {
+        self.append(|out| words(out, &[Kind::Readable as u32, 0, id]));
+        self.send();
+    }
+
     pub fn ready(&self, id: u32) {
         self.push(|out| words(out, &[Kind::Ready as u32, 0, id]));
     }
@@ -278,15 +295,10 @@ impl CompletionQueue {
     }
 }
 
-async fn flush(queue: Arc<CompletionQueue>, channel: Channel) {
+async fn flush(queue: Arc<CompletionQueue>) {
     loop {
         queue.changed.notified().await;
-        if queue.is_closed.load(Ordering::Acquire) {
-            return;
-        }
-        let is_empty = queue.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if !is_empty && !queue.is_sent.swap(true, Ordering::AcqRel) && channel.try_send(environment::drain).is_err() {
-            // The environment is being torn down; nobody is there to tell.
+        if queue.is_closed.load(Ordering::Acquire) || !queue.send() {
             return;
         }
     }

@@ -1,7 +1,8 @@
 //! What one JavaScript environment (main thread or worker) owns; Neon instance data. JavaScript's thread only.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use neon::event::Channel;
@@ -13,6 +14,7 @@ use neon::types::{JsInt32Array, JsUint8Array};
 use sluice_core::{Agent, ReadState};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
+use crate::event_loop::EventLoop;
 use crate::memory;
 use crate::request_handle::RequestHandleInstance;
 use crate::runtime::Runtime;
@@ -25,6 +27,8 @@ struct Local(Environment);
 // SAFETY: the static holds only the key. The value lives in Neon's instance data, and `LocalKey::get` needs a context,
 // which exists on the environment's own thread alone. Breach: the worker tests crash.
 unsafe impl Sync for Local {}
+// SAFETY: as above; instance data is made and dropped on that thread too.
+unsafe impl Send for Local {}
 
 pub struct Environment {
     pub completions: Arc<CompletionQueue>,
@@ -35,6 +39,8 @@ pub struct Environment {
     /// Requests that JavaScript awaits; the channel keeps the process alive while there are any.
     awaited: Cell<usize>,
     body_bytes_crossed: Cell<u64>,
+    /// Opened for the first wait at a socket; none where there is no libuv.
+    event_loop: OnceCell<Option<Rc<EventLoop>>>,
     js: JsSide,
 }
 
@@ -134,6 +140,13 @@ impl Environment {
         }
     }
 
+    /// Where JavaScript waits for the sockets that it reads itself.
+    pub fn event_loop<'cx, C: Context<'cx>>(&self, cx: &C) -> Option<&Rc<EventLoop>> {
+        self.event_loop
+            .get_or_init(|| EventLoop::open(cx.to_raw().cast()))
+            .as_ref()
+    }
+
     /// The second result of a body read.
     pub fn set_read_state<'cx, C: Context<'cx>>(&self, cx: &mut C, state: ReadState) {
         let mut words = self.js.words.to_inner(cx);
@@ -144,6 +157,7 @@ impl Environment {
                 ReadState::Ended => 2,
                 ReadState::Failed => 3,
                 ReadState::Direct => 4,
+                ReadState::Drained => 5,
             };
         }
     }
@@ -184,6 +198,9 @@ impl Environment {
                 let requests = self.requests.borrow();
                 if let Some(request) = requests.get(&id) {
                     self.hold(cx, request, false);
+                    if request.exchange.queue.is_complete() {
+                        request.leave_socket();
+                    }
                 }
             }
             Kind::UploadReady | Kind::Ready | Kind::Connection | Kind::Question => {}
@@ -199,11 +216,15 @@ pub fn word(record: &[u8], index: usize) -> u32 {
     }
 }
 
-/// `environmentOpen(scratch, words, onCompletions)`
+/// `environmentOpen(scratch, words, onCompletions, hasLibuv)`
 pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let scratch = cx.argument::<JsUint8Array>(0)?.root(&mut cx);
     let words = cx.argument::<JsInt32Array>(1)?.root(&mut cx);
     let on_completions = cx.argument::<JsFunction>(2)?.root(&mut cx);
+    let event_loop = OnceCell::new();
+    if !cx.argument::<JsBoolean>(3)?.value(&mut cx) {
+        let _ = event_loop.set(None);
+    }
     let runtime = match Runtime::get() {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
@@ -222,6 +243,7 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
             channel: RefCell::new(channel),
             awaited: Cell::new(0),
             body_bytes_crossed: Cell::new(0),
+            event_loop,
             js: JsSide {
                 scratch,
                 words,

@@ -5,6 +5,11 @@ mod agent;
 mod body;
 mod completions;
 mod environment;
+#[cfg(unix)]
+mod event_loop;
+#[cfg(not(unix))]
+#[path = "no_event_loop.rs"]
+mod event_loop;
 mod handler;
 mod marshal;
 mod memory;
@@ -44,6 +49,7 @@ fn main(mut cx: ModuleContext) -> NeonResult<()> {
     cx.export_function("requestHandleCancel", request_handle::cancel)?;
     cx.export_function("bodyRead", body::read)?;
     cx.export_function("bodyReadInto", body::read_into)?;
+    cx.export_function("bodyWait", body::wait)?;
     cx.export_function("bodyEnd", body::end)?;
     cx.export_function("bodyPipeToFile", pipe::start)?;
     cx.export_function("bodyPipeStop", pipe::stop)?;

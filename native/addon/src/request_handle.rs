@@ -1,6 +1,7 @@
 //! The JavaScript thread's handle of one request.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use neon::prelude::*;
@@ -10,6 +11,7 @@ use sluice_core::{HeaderList, UploadQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
+use crate::event_loop::{EventLoop, SocketWatch};
 use crate::handler::Exchange;
 
 pub struct RequestHandleInstance {
@@ -24,6 +26,8 @@ pub struct RequestHandleInstance {
     pub is_awaited: Cell<bool>,
     /// Set while the body goes into a file.
     pub pipe: RefCell<Option<CancellationToken>>,
+    /// Set once its reader has waited at the socket.
+    pub watch: RefCell<Option<SocketWatch>>,
     /// Aborted, and known only until its file is done with.
     pub is_aborted: Cell<bool>,
 }
@@ -44,6 +48,35 @@ impl RequestHandleInstance {
         }
     }
 
+    /// One `readable` completion will come of the socket itself. False where only the runtime can wait.
+    pub fn wait_at_socket(&self, event_loop: &Rc<EventLoop>) -> bool {
+        let Exchange {
+            id, queue, completions, ..
+        } = &*self.exchange;
+        let Some(left) = queue.left_in_socket() else {
+            return false;
+        };
+        let mut watch = self.watch.borrow_mut();
+        if watch.is_none() {
+            *watch = queue
+                .socket()
+                .and_then(|socket| SocketWatch::open(event_loop, socket, *id, completions));
+        }
+        watch.as_ref().is_some_and(|watch| watch.wait(left))
+    }
+
+    /// No wait at the socket goes on.
+    pub fn stop_watch(&self) {
+        if let Some(watch) = self.watch.borrow().as_ref() {
+            watch.stop();
+        }
+    }
+
+    /// Nobody will wait at the socket again.
+    pub fn leave_socket(&self) {
+        self.watch.borrow_mut().take();
+    }
+
     /// Drops the connection, and every byte held.
     pub fn abort(&self) {
         self.exchange.controller.abort();
@@ -58,6 +91,7 @@ impl RequestHandleInstance {
 
     fn release(&self) {
         self.exchange.queue.close();
+        self.leave_socket();
         self.stop_pipe();
     }
 }

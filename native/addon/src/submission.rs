@@ -303,6 +303,7 @@ fn prepare(
         is_dispatched: flags & FLAG_DISPATCHED != 0,
         is_awaited: Cell::new(false),
         pipe: RefCell::new(None),
+        watch: RefCell::new(None),
         is_aborted: Cell::new(false),
     };
     (

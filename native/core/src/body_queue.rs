@@ -1,6 +1,7 @@
 //! The bounded store between the socket and the reader of one response.
 
 use std::collections::VecDeque;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
@@ -8,7 +9,7 @@ use http::HeaderMap;
 use tokio::sync::Notify;
 
 use crate::credit::{ByteCredit, ByteGauge};
-use crate::direct::Direct;
+use crate::direct::{Direct, DirectRead};
 use crate::error::CoreError;
 use crate::pause::{PauseReason, PauseState};
 
@@ -24,6 +25,9 @@ pub enum ReadState {
     Empty,
     /// The same, but a read may find something in the socket.
     Direct,
+    /// Neither in the queue nor in the socket: [`BodyQueue::socket`] is where the next bytes come, unless the reader
+    /// waits [for the runtime](BodyQueue::wait).
+    Drained,
     /// Everything was read and the body ended well.
     Ended,
     /// Everything was read and the body failed.
@@ -33,8 +37,8 @@ pub enum ReadState {
 /// Holds at most its window and one frame, and before the first demand one frame.
 ///
 /// A reader outside the runtime that is slower than the server takes the rest of a body from the socket itself, where
-/// the body allows that: the queue stays paused, and saves a copy and two wake-ups for each read, until the reader finds
-/// nothing there.
+/// the body allows that: the queue stays paused, and saves a copy and two wake-ups for each read, until the reader waits
+/// for the runtime.
 ///
 /// The runtime's thread pushes, one reader takes. A full queue pauses its response with [`PauseReason::QueueFull`];
 /// draining below half clears that reason and no other. One that holds bytes while its agent's budget is spent pauses
@@ -62,6 +66,8 @@ struct State {
     left: u64,
     /// Its reader takes what follows the frames.
     is_direct: bool,
+    /// The last direct read left nothing in the socket.
+    is_drained: bool,
     /// What a reader finds after the last byte.
     end_state: ReadState,
     end: Option<BodyEnd>,
@@ -91,6 +97,13 @@ impl State {
         }
     }
 
+    /// What a reader finds. One that waits and finds nothing will be told.
+    fn arm(&mut self, waits: bool) -> ReadState {
+        let read_state = self.read_state();
+        self.is_reader_waiting = waits && read_state == ReadState::Empty;
+        read_state
+    }
+
     fn read_state(&self) -> ReadState {
         if self.frames.is_empty() {
             self.end_state
@@ -113,6 +126,7 @@ impl BodyQueue {
                 direct: None,
                 left: 0,
                 is_direct: false,
+                is_drained: false,
                 end_state: ReadState::Empty,
                 end: None,
             }),
@@ -160,9 +174,10 @@ impl BodyQueue {
         };
         state.end = Some(end);
         state.is_direct = false;
-        state.direct = None;
+        // A reader may have waited at the socket before, and keeps it open until it is told.
+        let was_direct = state.direct.take().is_some();
         self.ready.notify_one();
-        std::mem::take(&mut state.is_reader_waiting)
+        std::mem::take(&mut state.is_reader_waiting) || was_direct
     }
 
     /// The first pull: from now on the window fills.
@@ -219,20 +234,29 @@ impl BodyQueue {
     }
 
     fn end_direct(&self, state: &mut State) {
+        state.is_drained = false;
         if std::mem::take(&mut state.is_direct) && !state.is_full() {
             self.pause.resume(PauseReason::QueueFull);
         }
     }
 
-    /// What the queue does not hold. With nothing there the runtime reads again.
-    fn read_directly(&self, state: &mut State, target: &mut [u8]) -> usize {
-        let direct = state.direct.as_ref().filter(|_| state.is_direct);
-        let read = direct.map_or(0, |direct| direct.read(state.left, target));
-        state.count_left(read);
-        if read == 0 || state.direct.is_none() {
+    /// What the queue does not hold.
+    fn read_directly(&self, state: &mut State, target: &mut [u8]) -> DirectRead {
+        let Some(direct) = state.direct.as_ref().filter(|_| state.is_direct) else {
+            return DirectRead::Over;
+        };
+        if std::mem::take(&mut state.is_drained) {
+            return DirectRead::Nothing;
+        }
+        let found = direct.read(state.left, target);
+        if let DirectRead::Some(read) = found {
+            state.is_drained = read < target.len();
+            state.count_left(read);
+        }
+        if found == DirectRead::Over || state.direct.is_none() {
             self.end_direct(state);
         }
-        read
+        found
     }
 
     /// Copies into `target` what is queued, or what is there already. A read that finds nothing arms one notice from
@@ -260,12 +284,34 @@ impl BodyQueue {
         }
         if copied > 0 {
             self.give_back(state, copied);
-        } else {
-            copied = self.read_directly(state, target);
+            return (copied, state.arm(false));
         }
-        let read_state = state.read_state();
-        state.is_reader_waiting = copied == 0 && read_state == ReadState::Empty;
-        (copied, read_state)
+        match self.read_directly(state, target) {
+            DirectRead::Some(read) => (read, state.arm(false)),
+            DirectRead::Nothing => {
+                state.arm(true);
+                (0, ReadState::Drained)
+            }
+            DirectRead::Over => (0, state.arm(true)),
+        }
+    }
+
+    /// For a reader that found the body [drained](ReadState::Drained): bytes that the socket will have. None where it can
+    /// only wait for the runtime.
+    pub fn left_in_socket(&self) -> Option<u64> {
+        let state = self.lock();
+        (state.is_direct && state.direct.is_some()).then_some(state.left)
+    }
+
+    /// A handle of that socket.
+    pub fn socket(&self) -> Option<TcpStream> {
+        let direct = self.lock().direct.clone()?;
+        direct.socket()
+    }
+
+    /// The runtime reads again, and tells the reader.
+    pub fn wait(&self) -> ReadState {
+        self.lock_to_read(false).arm(true)
     }
 
     /// Bytes that are queued now; with none, arms one notice as [`BodyQueue::read`] does. Whoever `reads_on` with that is
@@ -464,15 +510,22 @@ mod tests {
     }
 
     impl Direct for Source {
-        fn read(&self, left: u64, target: &mut [u8]) -> usize {
+        fn read(&self, left: u64, target: &mut [u8]) -> DirectRead {
             if left != self.left.load(Ordering::Relaxed) as u64 {
-                return 0;
+                return DirectRead::Over;
             }
             let count = target.len().min(self.ready.load(Ordering::Relaxed));
+            if count == 0 {
+                return DirectRead::Nothing;
+            }
             target[..count].fill(b'x');
             self.ready.fetch_sub(count, Ordering::Relaxed);
             self.left.fetch_sub(count, Ordering::Relaxed);
-            count
+            DirectRead::Some(count)
+        }
+
+        fn socket(&self) -> Option<TcpStream> {
+            None
         }
     }
 
@@ -497,11 +550,46 @@ mod tests {
         assert!(pause.is_paused(), "the socket is the reader's");
         assert_eq!(queue.read(&mut target), (8, ReadState::Empty));
         assert_eq!(queue.read(&mut target), (2, ReadState::Empty));
-        assert!(pause.is_paused());
-        assert_eq!(queue.read(&mut target), (0, ReadState::Empty));
-        assert!(!pause.is_paused(), "nothing is there: the runtime waits for more");
+        assert_eq!(queue.read(&mut target), (0, ReadState::Drained));
+        assert!(pause.is_paused(), "the socket is the reader's to wait at");
+        assert_eq!(queue.left_in_socket(), Some(86));
+        assert_eq!(queue.wait(), ReadState::Empty);
+        assert!(!pause.is_paused(), "the runtime waits for more");
+        assert_eq!(queue.left_in_socket(), None);
         source.left.fetch_sub(1, Ordering::Relaxed);
         assert!(queue.push(Bytes::from_static(b"y")), "the reader waits");
+    }
+
+    #[test]
+    fn a_socket_that_gave_less_than_it_was_asked_for_is_not_asked_at_once() {
+        let (queue, _, source) = direct_queue(2);
+        let mut target = [0; 4];
+        queue.read(&mut target);
+        assert_eq!(queue.read(&mut target), (2, ReadState::Empty));
+        source.ready.store(5, Ordering::Relaxed);
+        assert_eq!(queue.read(&mut target), (0, ReadState::Drained), "it is waited for");
+        assert_eq!(queue.read(&mut target), (4, ReadState::Empty));
+        assert_eq!(queue.read(&mut target), (1, ReadState::Empty));
+    }
+
+    #[test]
+    fn whoever_waits_at_the_socket_is_told_of_the_end() {
+        let (queue, ..) = direct_queue(0);
+        let mut target = [0; 8];
+        queue.read(&mut target);
+        assert_eq!(queue.read(&mut target), (0, ReadState::Drained));
+        assert!(queue.finish(Err(CoreError::BodyTimeout)));
+        assert_eq!(queue.left_in_socket(), None);
+        assert_eq!(queue.wait(), ReadState::Failed);
+    }
+
+    #[test]
+    fn whoever_has_waited_at_the_socket_is_told_of_a_failure() {
+        let (queue, ..) = direct_queue(8);
+        let mut target = [0; 8];
+        queue.read(&mut target);
+        assert_eq!(queue.read(&mut target), (8, ReadState::Empty));
+        assert!(queue.finish(Err(CoreError::BodyTimeout)), "it keeps the socket open");
     }
 
     #[test]
@@ -511,7 +599,8 @@ mod tests {
         queue.read(&mut target);
         queue.read(&mut target);
         queue.read(&mut target);
-        queue.read(&mut target);
+        assert_eq!(queue.read(&mut target), (0, ReadState::Drained));
+        queue.wait();
         assert!(!pause.is_paused());
         source.ready.store(8, Ordering::Relaxed);
         assert_eq!(queue.read(&mut target), (0, ReadState::Empty));

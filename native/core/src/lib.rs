@@ -42,7 +42,7 @@ pub use body_queue::{BodyEnd, BodyQueue, ReadState};
 pub use connection::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, ConnectionObserver};
 pub use controller::RequestController;
 pub use credit::{ByteCredit, ByteGauge};
-pub use direct::Direct;
+pub use direct::{Direct, DirectRead};
 pub use embedder::Embedder;
 pub use error::{CoreError, DispatchError, SystemError};
 pub use execute::execute_request;

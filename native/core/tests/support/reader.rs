@@ -126,6 +126,9 @@ impl Reader {
                 ReadState::More => tokio::task::yield_now().await,
                 ReadState::Empty if count > 0 => {}
                 ReadState::Empty | ReadState::Direct => self.queue.ready().await,
+                ReadState::Drained => {
+                    self.queue.wait();
+                }
                 ReadState::Ended | ReadState::Failed => return self.queue.take_end().unwrap(),
             }
         }

@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 use super::stream::Stream;
 use crate::connection::ConnectionInfo;
 use crate::credit::{ByteGauge, FRAME};
-use crate::direct::Direct;
+use crate::direct::{Direct, DirectRead};
 
 /// Bytes that are read at once of a body that nobody has asked for.
 pub const AHEAD: usize = 4096;
@@ -63,6 +63,14 @@ impl Held {
                 matches!(stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             Self::Lost => false,
+        }
+    }
+
+    /// Another handle of what the runtime does not watch.
+    fn parked(&self) -> Option<TcpStream> {
+        match self {
+            Self::Parked(stream) => stream.try_clone().ok(),
+            Self::Live(_) | Self::Lost => None,
         }
     }
 
@@ -240,26 +248,31 @@ impl Loan {
 }
 
 impl Direct for Loan {
-    fn read(&self, left: u64, target: &mut [u8]) -> usize {
+    fn read(&self, left: u64, target: &mut [u8]) -> DirectRead {
         let mut socket = self.socket.lock();
         if left == 0 || self.left() != left || self.is_watched.load(Ordering::Acquire) {
-            return 0;
+            return DirectRead::Over;
         }
         let most = self.most(target.len());
         match socket.read(&mut target[..most]) {
             // The end shows itself again to whoever waits.
-            Ok(0) => 0,
+            Ok(0) => DirectRead::Over,
             Ok(read) => {
                 self.count(read);
-                read
+                DirectRead::Some(read)
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => DirectRead::Nothing,
             Err(error) => {
-                if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                if error.kind() != io::ErrorKind::Interrupted {
                     *self.failed() = Some(error);
                 }
-                0
+                DirectRead::Over
             }
         }
+    }
+
+    fn socket(&self) -> Option<TcpStream> {
+        self.socket.lock().parked()
     }
 }
 
