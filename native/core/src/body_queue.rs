@@ -78,10 +78,15 @@ impl State {
         if self.is_direct {
             true
         } else if self.is_demanded {
-            self.credit.is_spent()
+            self.credit.is_spent() && !self.may_read_ahead()
         } else {
             self.credit.held() > 0
         }
+    }
+
+    /// While a sink works on what it has taken, one frame more comes: of a body that no engine reads ahead of the queue.
+    fn may_read_ahead(&self) -> bool {
+        self.direct.is_some() && self.taken > 0 && self.taken == self.credit.held()
     }
 
     fn has_ended(&self) -> bool {
@@ -332,6 +337,9 @@ impl BodyQueue {
         let mut state = self.lock_to_read(false);
         let frames: Vec<Bytes> = state.frames.drain(..).collect();
         state.taken = state.credit.held();
+        if state.taken > 0 && !state.is_full() {
+            self.pause.resume(PauseReason::QueueFull);
+        }
         (frames, state.read_state())
     }
 
@@ -676,6 +684,21 @@ mod tests {
         queue.push(Bytes::from_static(b"later"));
         drop(queue);
         assert_eq!(gauge.held(), 0);
+    }
+
+    #[test]
+    fn one_frame_comes_while_a_sink_works_where_no_engine_reads_ahead() {
+        let (queue, pause, _) = direct_queue(0);
+        assert!(pause.is_paused());
+        assert_eq!(queue.take_frames().0.len(), 1);
+        assert!(!pause.is_paused());
+        queue.push(Bytes::from_static(b"4567"));
+        assert!(pause.is_paused(), "one, and no more");
+        assert_eq!(queue.held(), 8);
+        queue.release(4);
+        assert!(pause.is_paused(), "it fills the window");
+        assert_eq!(queue.take_frames().0.len(), 1);
+        assert!(!pause.is_paused());
     }
 
     #[test]
