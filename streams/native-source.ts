@@ -2,12 +2,14 @@
  * The body of one response as the runtime holds it: `pull` takes what is there and lifts the gate, `cancel` drops the
  * connection. One consumer. A source that is garbage collected unread cancels itself; the finalizer knows only its id.
  */
-import { setImmediate, setTimeout, clearTimeout } from 'node:timers'
 import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import { unwatch, watch, words } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
 import type { Upload } from './upload.ts'
+
+/** A caller may replace the clock. */
+const { setImmediate: startImmediate, setTimeout: startTimeout, clearTimeout: stopTimeout } = globalThis
 
 /**
  * `open` → `ended` (everything read; trailers known) | `failed` (everything read; error known) | `cancelled`.
@@ -98,6 +100,7 @@ export class NativeSource implements Receiver {
   /** At most `max` queued bytes in fresh memory; `null` when there is none: look at `state`, or await `ready`. */
   pull(max: number = CHUNK_BYTES): Uint8Array<ArrayBuffer> | null {
     if (this.state !== 'open') return null
+    this.isDrained = false
     const chunk = binding.bodyRead(this.id, max, true) as Uint8Array<ArrayBuffer> | undefined
     if (chunk === undefined && words[Word.readState] === ReadState.direct) return this.pullDirectly(max)
     this.settleAt(words[Word.readState]!)
@@ -133,12 +136,13 @@ export class NativeSource implements Receiver {
   /** Lets the event loop run. */
   nextTurn(): Promise<void> {
     this.taken = 0
-    return new Promise((resolve) => setImmediate(resolve))
+    return new Promise((resolve) => startImmediate(resolve))
   }
 
   /** Whether `pull` would say something now; takes nothing. */
   peek(): boolean {
     if (this.state !== 'open') return true
+    this.isDrained = false
     binding.bodyRead(this.id, 0, false)
     const readState = words[Word.readState]!
     // With bytes before it, an end is seen only when they have been read.
@@ -166,7 +170,7 @@ export class NativeSource implements Receiver {
   private waitAtSocket(): void {
     this.isDrained = false
     if (!this.wait(true)) return
-    if (this.patience === null) this.patience = setTimeout(this.onImpatient, PATIENCE)
+    if (this.patience === null) this.patience = startTimeout(this.onImpatient, PATIENCE)
     else this.patience.refresh()
   }
 
@@ -254,7 +258,7 @@ export class NativeSource implements Receiver {
     this.state = state
     this.error = error
     this.room = null
-    if (this.patience !== null) clearTimeout(this.patience)
+    if (this.patience !== null) stopTimeout(this.patience)
     abandoned.unregister(this)
     if (this.pipe === null) unwatch(this.id)
     this.wakeUp()

@@ -19,7 +19,7 @@ export interface ReadSource {
   onRelease(): void
 }
 
-type Result = { done: false; value: Uint8Array }
+type Result = { value: Uint8Array; done: false }
 
 /** The reads of one reader that wait for the implementation: nothing overtakes them. */
 class Waiting {
@@ -30,14 +30,20 @@ class Waiting {
   }
 
   /** Counts `read` until it is settled. */
-  await<Read extends Promise<unknown>>(read: Read): Read {
+  await<Result>(read: Promise<Result>): Promise<Result> {
     this.count += 1
-    read.then(this.onSettled, this.onSettled)
-    return read
+    // The caller gets this one: a rejection that nobody handles must not count as handled here.
+    return read.then(this.onFulfilled, this.onRejected) as Promise<Result>
   }
 
-  private readonly onSettled = (): void => {
+  private readonly onFulfilled = (result: unknown): unknown => {
     this.count -= 1
+    return result
+  }
+
+  private readonly onRejected = (error: unknown): never => {
+    this.count -= 1
+    throw error
   }
 }
 
@@ -78,7 +84,7 @@ function readChunk(
   const { read } = reader
   return () => {
     const value = isQuiet() ? source.take() : null
-    return value === null ? waiting.await(read.call(reader)) : Promise.resolve<Result>({ done: false, value })
+    return value === null ? waiting.await(read.call(reader)) : Promise.resolve<Result>({ value, done: false })
   }
 }
 
@@ -91,7 +97,7 @@ function readView(reader: ReadableStreamBYOBReader, source: ReadSource, waiting:
     const filled = source.takeInto(target)
     if (filled === 0) return waiting.await(read.call(reader, target))
     const value = filled === target.byteLength ? target : new Uint8Array(target.buffer, target.byteOffset, filled)
-    return Promise.resolve<Result>({ done: false, value })
+    return Promise.resolve<Result>({ value, done: false })
   }
 }
 

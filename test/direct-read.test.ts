@@ -340,6 +340,18 @@ describe('a reader that waits at the socket', () => {
     await until(() => connections[0]!.readableEnded || connections[0]!.destroyed)
   })
 
+  test('gives its handle of the socket up with the last byte, asked for more or not', async () => {
+    const own = new Agent()
+    const { reader, read, at } = await waiting(own)
+    connections[0]!.write(floodBytes(at, LENGTH))
+    let length = at + (await read).value.length
+    while (length < LENGTH) length += (await reader.read(new Uint8Array(256 * 1024))).value!.length
+    await until(() => own.stats.bufferedBytes === 0)
+    await own.destroy()
+    // A socket that is closed answers with a reset.
+    await until(() => connections[0]!.destroyed || (connections[0]!.write('x'), false))
+  })
+
   test('lets the socket go when its time is over, whether it reads on or not', async () => {
     const own = new Agent({ timeout: 1000 })
     const { reader, read, at } = await waiting(own)

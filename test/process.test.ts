@@ -1,5 +1,6 @@
 /** What keeps a process alive, what does not, and what takes it down: nothing (design, invariants 6 and 7). */
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -44,6 +45,15 @@ beforeEach(async () => {
       case '/late/rest':
         response.write(CHUNK)
         finish = () => response.end('late')
+        break
+      case '/cut':
+        response.setHeader('content-length', 2 ** 30)
+        response.write(CHUNK, () => response.destroy())
+        break
+      case '/late/cut':
+        response.setHeader('content-length', 2 ** 30)
+        for (let chunk = 0; chunk < 32; chunk++) response.write(CHUNK)
+        finish = () => void request.socket.resetAndDestroy()
         break
       case '/late/upload':
         finish = () => request.resume().on('end', () => response.end('late'))
@@ -116,3 +126,41 @@ describe('a process is held while it awaits', () => {
     }
   })
 })
+
+test('a read that fails and that nobody handles ends the process as one of the platform does', async () => {
+  using client = run('process-client.ts', ['a failed read that nobody handles', server.origin])
+  const { code, output } = await within(client.ended, { timeoutMs: SOON, what: 'the process' })
+  expect([code, output.includes('TypeError')]).toEqual([1, true])
+})
+
+test('a process is held by what is still written of a body that has failed', async () => {
+  execFileSync('mkfifo', [file])
+  const reader = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    using client = run('process-client.ts', ['a pipe of a body that has failed', server.origin, file])
+    await until(() => finish !== null || !client.isRunning())
+    // The pipe is full, and the write under way waits.
+    const block = Buffer.alloc(64 * 1024)
+    await until(() => readSome(reader, block) > 0 || !client.isRunning())
+    finish!()
+    const early = await Promise.race([client.ended, new Promise<null>((resolve) => setTimeout(resolve, 400, null))])
+    expect(early).toBeNull()
+    await until(() => readSome(reader, block) === 0 || !client.isRunning())
+    expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
+      code: 0,
+      signal: null,
+      output: 'done',
+    })
+  } finally {
+    closeSync(reader)
+  }
+})
+
+/** 0 at the end, -1 when there is nothing. */
+function readSome(descriptor: number, block: Buffer): number {
+  try {
+    return readSync(descriptor, block)
+  } catch {
+    return -1
+  }
+}

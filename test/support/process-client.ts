@@ -37,6 +37,11 @@ const kinds: Record<string, () => unknown> = {
   'a body that was cancelled': async () => (await fetch(`${origin}/flood`)).body!.cancel().then(finished),
   'a fetch that was aborted': () => fetch(`${origin}/never`, { signal: AbortSignal.timeout(50) }).catch(finished),
   'a fetch that failed': () => fetch('http://127.0.0.1:1').catch(finished),
+  'a failed read that nobody handles': async () => {
+    const reader = (await fetch(`${origin}/cut`)).body!.getReader()
+    // More than there are pieces.
+    for (let read = 0; read < 64; read++) void reader.read()
+  },
   'a body in a file': async () => (await fetch(`${origin}/large`)).body!.pipeTo(toFile(file!)).then(finished),
   'a request that was dispatched': () => dispatch('/large'),
   'a dispatched request that was aborted': () =>
@@ -54,6 +59,8 @@ const kinds: Record<string, () => unknown> = {
   'a pipe into a file': async () => (await fetch(`${origin}/late/body`)).body!.pipeTo(toFile(file!)).then(finished),
   'a pipe into a file that has begun': async () =>
     (await fetch(`${origin}/late/rest`)).body!.pipeTo(toFile(file!)).then(finished),
+  'a pipe of a body that has failed': async () =>
+    (await fetch(`${origin}/late/cut`)).body!.pipeTo(toFile(file!)).catch(finished),
   'a dispatched head': () => dispatch('/late/head'),
   'a dispatched body': () => dispatch('/late/body'),
   'an upload': () =>

@@ -60,15 +60,24 @@ pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let id = id_argument(&mut cx)?;
     let mut view = cx.argument::<JsUint8Array>(1)?;
     let environment = Environment::get(&mut cx)?;
-    let Some(exchange) = environment.with(id, |request| request.exchange.clone()) else {
+    let exchange = environment.with(id, |request| {
+        request.stop_watch();
+        request.exchange.clone()
+    });
+    let Some(exchange) = exchange else {
         environment.set_read_state(&mut cx, ReadState::Ended);
         return Ok(cx.number(0));
     };
     let (copied, state) = exchange.queue.read(view.as_mut_slice(&mut cx));
     environment.set_read_state(&mut cx, state);
-    if copied == 0 && state == ReadState::Empty {
-        environment.with(id, |request| environment.hold(&mut cx, request, true));
-    }
+    environment.with(id, |request| {
+        if copied == 0 && state == ReadState::Empty {
+            environment.hold(&mut cx, request, true);
+        }
+        if request.has_watch() && !exchange.queue.has_socket() {
+            request.leave_socket();
+        }
+    });
     environment.count_crossed(copied);
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
     Ok(cx.number(copied as f64))
@@ -83,6 +92,9 @@ pub fn wait(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let event_loop = is_patient.then(|| environment.event_loop(&cx)).flatten();
     let state = environment.with(id, |request| {
         let queue = &request.exchange.queue;
+        if !is_patient && request.was_told() {
+            return ReadState::Drained;
+        }
         let state = if event_loop.is_some_and(|event_loop| request.wait_at_socket(event_loop)) {
             ReadState::Drained
         } else {

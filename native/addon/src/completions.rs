@@ -257,6 +257,7 @@ impl CompletionQueue {
     }
 
     /// The same from JavaScript's own thread, outside of its calls: the runtime need not wake for it.
+    #[cfg(unix)]
     pub fn readable_here(&self, id: u32) {
         self.append(|out| words(out, &[Kind::Readable as u32, 0, id]));
         self.send();

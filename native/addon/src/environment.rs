@@ -197,7 +197,8 @@ impl Environment {
             Kind::Head | Kind::Readable => {
                 let requests = self.requests.borrow();
                 if let Some(request) = requests.get(&id) {
-                    self.hold(cx, request, false);
+                    // A body may fail before the pipe that will tell of it has written what came.
+                    self.hold(cx, request, request.is_piping());
                     if request.exchange.queue.is_complete() {
                         request.leave_socket();
                     }

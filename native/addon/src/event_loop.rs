@@ -144,6 +144,7 @@ struct Handle {
     descriptor: c_int,
     id: u32,
     completions: Arc<CompletionQueue>,
+    is_waiting: Cell<bool>,
     is_closing: Cell<bool>,
 }
 
@@ -168,6 +169,7 @@ impl SocketWatch {
             socket: Cell::new(Some(socket)),
             id,
             completions: Arc::clone(completions),
+            is_waiting: Cell::new(false),
             is_closing: Cell::new(false),
         });
         let raw = handle.raw();
@@ -191,13 +193,19 @@ impl SocketWatch {
         if handle.is_closing.get() {
             return false;
         }
+        handle.is_waiting.set(true);
         handle.wants(left.min(ENOUGH));
         // SAFETY: the handle is initialized and not closing.
         let is_waiting = unsafe { (handle.symbols().uv_poll_start)(handle.raw(), UV_READABLE, on_poll) } == 0;
         if !is_waiting {
+            handle.is_waiting.set(false);
             handle.wants(1);
         }
         is_waiting
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.0.is_waiting.get()
     }
 
     pub fn stop(&self) {
@@ -228,10 +236,10 @@ impl Handle {
 
     /// The runtime must not find the socket wanting more than a byte: only a wait under way does.
     fn stop(&self) {
-        if self.is_closing.get() {
+        if !self.is_waiting.replace(false) {
             return;
         }
-        // SAFETY: the handle is initialized and not closing.
+        // SAFETY: the handle is initialized and, since it waits, not closing.
         unsafe { (self.symbols().uv_poll_stop)(self.raw()) };
         self.wants(1);
     }

@@ -26,6 +26,10 @@ impl SocketWatch {
         match self.0 {}
     }
 
+    pub fn is_waiting(&self) -> bool {
+        match self.0 {}
+    }
+
     pub fn stop(&self) {
         match self.0 {}
     }

@@ -24,7 +24,7 @@ pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let environment = Environment::get(&mut cx)?;
     let stop = CancellationToken::new();
     let started = environment.with(id, |request| {
-        request.stop_watch();
+        request.leave_socket();
         *request.pipe.borrow_mut() = Some(stop.clone());
         environment.hold(&mut cx, request, true);
         request.exchange.clone()

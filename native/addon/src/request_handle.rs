@@ -65,11 +65,20 @@ impl RequestHandleInstance {
         watch.as_ref().is_some_and(|watch| watch.wait(left))
     }
 
+    /// It will be told, or has been: its wait at the socket is over, and the completion under way.
+    pub fn was_told(&self) -> bool {
+        self.watch.borrow().as_ref().is_some_and(|watch| !watch.is_waiting())
+    }
+
     /// No wait at the socket goes on.
     pub fn stop_watch(&self) {
         if let Some(watch) = self.watch.borrow().as_ref() {
             watch.stop();
         }
+    }
+
+    pub fn has_watch(&self) -> bool {
+        self.watch.borrow().is_some()
     }
 
     /// Nobody will wait at the socket again.

@@ -308,6 +308,11 @@ impl BodyQueue {
         (state.is_direct && state.direct.is_some()).then_some(state.left)
     }
 
+    /// Whether there will be a socket to read any more.
+    pub fn has_socket(&self) -> bool {
+        self.lock().direct.is_some()
+    }
+
     /// A handle of that socket.
     pub fn socket(&self) -> Option<TcpStream> {
         let direct = self.lock().direct.clone()?;
