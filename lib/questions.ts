@@ -1,6 +1,6 @@
 /**
  * Answers what the core asks of JavaScript for one agent: names (`connect.lookup`), addresses (`allowAddress`), and
- * certificates to trust where the platform has none.
+ * certificates to trust, beside the platform's and where it has none.
  */
 import { isIP } from 'node:net'
 import type { LookupAddress, LookupOptions } from 'node:dns'
@@ -36,7 +36,7 @@ export class Questions implements QuestionListener {
   onQuestion({ ask, host, addresses }: CoreQuestion, answer: (text: string) => void): void {
     if (ask === 'lookup') this.lookUp(host, answer)
     else if (ask === 'allow') answer(addresses.map((address) => (this.isAllowed(address, host) ? '1' : '0')).join(''))
-    else answer(process.getBuiltinModule('node:tls').rootCertificates.join('\n'))
+    else answer(certificates(ask).join('\n'))
   }
 
   private lookUp(host: string, answer: (text: string) => void): void {
@@ -79,4 +79,10 @@ function failed(error: unknown): string {
   const { code, message } = (typeof error === 'object' && error !== null ? error : {}) as { [key: string]: unknown }
   const said = typeof message === 'string' ? message : String(error)
   return `failed\n${keepError(error)}\n${typeof code === 'string' ? code : ''}\n${said}`
+}
+
+/** Node says itself, when it starts, what is wrong with the file of the extra ones. */
+function certificates(ask: 'extraRoots' | 'roots'): readonly string[] {
+  const tls = process.getBuiltinModule('node:tls')
+  return ask === 'roots' ? tls.rootCertificates : tls.getCACertificates('extra')
 }

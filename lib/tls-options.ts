@@ -51,7 +51,8 @@ export function readTlsOptions(connect: TlsConnectOptions, allowH2: boolean | un
   const isLax = process.env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0'
   return {
     ca: isGiven(ca) ? joinPem(ca) : undefined,
-    extraCa: isGiven(ca) ? undefined : readExtraCertificates(),
+    // They are read for the first TLS connection: parsing a whole bundle takes 20 ms.
+    asksExtraCa: !isGiven(ca) && Boolean(process.env['NODE_EXTRA_CA_CERTS']),
     identities: isGiven(cert) || isGiven(key) ? readIdentities(connect) : undefined,
     rejectUnauthorized: rejectUnauthorized ?? (isLax ? false : undefined),
     servername,
@@ -66,13 +67,6 @@ function isGiven<Value>(value: Value | null | undefined): value is Value {
 
 function joinPem(pem: Pem | readonly Pem[]): string {
   return [pem].flat().map(String).join('\n')
-}
-
-/** Node says itself what is wrong with that file, when it starts. */
-function readExtraCertificates(): string | undefined {
-  if (!process.env['NODE_EXTRA_CA_CERTS']) return undefined
-  const certificates = process.getBuiltinModule('node:tls').getCACertificates('extra')
-  return certificates.length === 0 ? undefined : certificates.join('\n')
 }
 
 function readIdentities({ cert, key, passphrase }: TlsConnectOptions): string[] {

@@ -32,7 +32,7 @@ export interface ConnectionEvent {
 
 /** What the core asks for an agent; answered by {@link NativeBinding.questionAnswer}. */
 export interface CoreQuestion {
-  ask: 'lookup' | 'allow' | 'roots'
+  ask: 'lookup' | 'allow' | 'extraRoots' | 'roots'
   host: string
   /** Of `allow`. */
   addresses: string[]
@@ -90,8 +90,8 @@ export interface NativeAgentConfig {
   http2PriorKnowledge?: boolean | undefined
   /** PEM; replaces the platform's roots. */
   ca?: string | undefined
-  /** PEM; added to the platform's roots. */
-  extraCa?: string | undefined
+  /** PEM of `extraRoots` is added to the platform's roots. */
+  asksExtraCa?: boolean | undefined
   /** PEM: a chain, its key, the next chain, … */
   identities?: string[] | undefined
   rejectUnauthorized?: boolean | undefined

@@ -12,7 +12,7 @@ import { rejection } from './support/bodies.ts'
 import { certificate, certificateAuthority } from './support/certificates.ts'
 import { errorOf } from './support/dispatch.ts'
 import { runProgram } from './support/programs.ts'
-import { startTlsServer } from './support/servers.ts'
+import { startServer, startTlsServer } from './support/servers.ts'
 
 const client = certificate('client')
 
@@ -188,6 +188,18 @@ describe('the environment', () => {
     expect(await runProgram(code, {})).toBe('UNABLE_TO_VERIFY_LEAF_SIGNATURE')
     expect(await runProgram(code, { NODE_EXTRA_CA_CERTS: caFile })).toBe('safe')
     expect(await runProgram(code, { ...nothing, NODE_EXTRA_CA_CERTS: caFile })).toBe('safe')
+  })
+
+  test('NODE_EXTRA_CA_CERTS are not read for what is not encrypted', async () => {
+    await using server = await startServer((_request, response) => response.end('plain'))
+    const refusing = `
+      const builtin = process.getBuiltinModule
+      process.getBuiltinModule = (name) => {
+        if (name === 'node:tls') throw new Error('asked for')
+        return builtin(name)
+      }\n`
+    const code = refusing + program(server.origin, '{}')
+    expect(await runProgram(code, { NODE_EXTRA_CA_CERTS: caFile })).toBe('plain')
   })
 
   test.each(['wire', 'reqwest'])('a machine without roots has those of Node, over %s', async (transport) => {

@@ -141,7 +141,7 @@ fn parse_tls<'cx>(
     let max_is_12 = is_version(object.prop(cx, "maxVersion").get::<Option<String>>()?, "TLSv1.2");
     transport.tls = TlsOptions {
         ca: object.prop(cx, "ca").get::<Option<String>>()?,
-        extra_ca: object.prop(cx, "extraCa").get::<Option<String>>()?,
+        asks_extra_ca: object.prop(cx, "asksExtraCa").get::<Option<bool>>()? == Some(true),
         identities: identities
             .chunks_exact(2)
             .map(|pair| ClientIdentity {

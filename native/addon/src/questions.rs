@@ -56,6 +56,10 @@ impl Embedder for AgentEmbedder {
         .boxed()
     }
 
+    fn extra_roots(&self) -> BoxFuture<'static, Option<String>> {
+        self.ask("extraRoots", "", &[])
+    }
+
     fn roots(&self) -> BoxFuture<'static, Option<String>> {
         self.ask("roots", "", &[])
     }

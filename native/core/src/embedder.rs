@@ -14,6 +14,9 @@ pub trait Embedder: std::fmt::Debug + Send + Sync {
     /// Whether each of these addresses of `host` may be connected to; what is missing is refused.
     fn allows(&self, addresses: &[IpAddr], host: &str) -> BoxFuture<'static, Vec<bool>>;
 
+    /// PEM certificates to trust besides the platform's.
+    fn extra_roots(&self) -> BoxFuture<'static, Option<String>>;
+
     /// PEM certificates to trust on a machine that has none.
     fn roots(&self) -> BoxFuture<'static, Option<String>>;
 }

@@ -21,14 +21,14 @@ use crate::error::CoreError;
 pub struct TlsOptions {
     /// PEM; replaces the platform's roots, as Node's `ca` does.
     pub ca: Option<String>,
-    /// PEM; added to the platform's roots, as `NODE_EXTRA_CA_CERTS` is.
-    pub extra_ca: Option<String>,
+    /// The embedder is asked for certificates to add to the platform's roots, as those of `NODE_EXTRA_CA_CERTS` are.
+    pub asks_extra_ca: bool,
     /// Shown to servers that ask; of several the first whose key the server can check.
     pub identities: Vec<ClientIdentity>,
     /// Accepts any certificate when true.
     pub accept_invalid: bool,
     pub versions: TlsVersions,
-    /// Asked for roots on a machine without any.
+    /// Asked for extra roots, and for all on a machine without any.
     pub embedder: Option<Arc<dyn Embedder>>,
 }
 
@@ -137,8 +137,13 @@ async fn verifier(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> Resul
         let anchors = certificates(pem, "ca")?;
         return Ok((trusting(&anchors, provider)?, anchors));
     }
-    let extra = match &options.extra_ca {
-        Some(pem) => certificates(pem, "ca")?,
+    let extra = match options.embedder.as_ref().filter(|_| options.asks_extra_ca) {
+        Some(embedder) => embedder.extra_roots().await,
+        None => None,
+    };
+    // Node says itself what is wrong with the file that they come from; none is none.
+    let extra = match extra.filter(|pem| !pem.is_empty()) {
+        Some(pem) => certificates(&pem, "ca")?,
         None => Vec::new(),
     };
     match platform(extra.clone(), provider).await {
