@@ -78,15 +78,10 @@ impl State {
         if self.is_direct {
             true
         } else if self.is_demanded {
-            self.credit.is_spent() && !self.may_read_ahead()
+            self.credit.is_spent()
         } else {
             self.credit.held() > 0
         }
-    }
-
-    /// While a sink works on what it has taken, one frame more comes: of a body that no engine reads ahead of the queue.
-    fn may_read_ahead(&self) -> bool {
-        self.direct.is_some() && self.taken > 0 && self.taken == self.credit.held()
     }
 
     fn has_ended(&self) -> bool {
@@ -336,14 +331,19 @@ impl BodyQueue {
         (state.credit.held() - state.taken, read_state)
     }
 
-    /// Takes every queued frame for a sink on the runtime. Their bytes count as held until
-    /// [`BodyQueue::release`] gives them back.
+    /// Takes queued frames for a sink on the runtime, half of the window or one frame at most, so that others come while
+    /// it works. Their bytes count as held until [`BodyQueue::release`] gives them back.
     pub fn take_frames(&self) -> (Vec<Bytes>, ReadState) {
         let mut state = self.lock_to_read(false);
-        let frames: Vec<Bytes> = state.frames.drain(..).collect();
-        state.taken = state.credit.held();
-        if state.taken > 0 && !state.is_full() {
-            self.pause.resume(PauseReason::QueueFull);
+        let most = state.credit.window() / 2;
+        let mut frames = Vec::new();
+        while let Some(frame) = state.frames.pop_front() {
+            if state.taken > 0 && state.taken + frame.len() > most {
+                state.frames.push_front(frame);
+                break;
+            }
+            state.taken += frame.len();
+            frames.push(frame);
         }
         (frames, state.read_state())
     }
@@ -692,18 +692,27 @@ mod tests {
     }
 
     #[test]
-    fn one_frame_comes_while_a_sink_works_where_no_engine_reads_ahead() {
-        let (queue, pause, _) = direct_queue(0);
+    fn a_sink_takes_half_of_the_window_so_that_more_comes_while_it_works() {
+        let (queue, pause, _) = queue(8);
+        queue.demand();
+        for frame in [&b"01"[..], b"23", b"45", b"6789"] {
+            queue.push(Bytes::from_static(frame));
+        }
         assert!(pause.is_paused());
-        assert_eq!(queue.take_frames().0.len(), 1);
-        assert!(!pause.is_paused());
-        queue.push(Bytes::from_static(b"4567"));
-        assert!(pause.is_paused(), "one, and no more");
-        assert_eq!(queue.held(), 8);
+        assert_eq!(queue.take_frames().0, [&b"01"[..], b"23"]);
+        assert!(pause.is_paused(), "what it has counts until it is released");
         queue.release(4);
-        assert!(pause.is_paused(), "it fills the window");
-        assert_eq!(queue.take_frames().0.len(), 1);
         assert!(!pause.is_paused());
+        assert_eq!(
+            queue.take_frames().0,
+            [&b"45"[..]],
+            "the next one would be more than half"
+        );
+        queue.release(2);
+        assert_eq!(
+            queue.take_frames(),
+            (vec![Bytes::from_static(b"6789")], ReadState::Empty)
+        );
     }
 
     #[test]

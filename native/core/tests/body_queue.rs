@@ -119,9 +119,17 @@ impl Model {
         let (frames, state) = self.queue.take_frames();
         self.is_demanded = true;
         let bytes: Vec<u8> = frames.iter().flatten().copied().collect();
-        assert_eq!(bytes, self.queued.drain(..).collect::<Vec<u8>>());
+        assert!(
+            !bytes.is_empty() || self.queued.is_empty() || self.taken > 0,
+            "one frame at least"
+        );
+        assert_eq!(bytes, self.queued.drain(..bytes.len()).collect::<Vec<u8>>());
         assert_eq!(state, self.state());
         self.taken += bytes.len();
+        assert!(
+            frames.len() <= 1 || self.taken <= self.window / 2,
+            "half of the window at most"
+        );
     }
 
     fn release(&mut self) {
