@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::credit::ByteGauge;
+use crate::page_cache::PageCache;
 use crate::spare::Spare;
 use crate::upload::UploadError;
 
@@ -26,13 +27,14 @@ pub struct FileBody {
     pub gauge: Arc<ByteGauge>,
 }
 
-/// Reads one [`FileBody`] once, on blocking threads.
+/// Reads one [`FileBody`] once: what is in memory at once, the rest on blocking threads.
 #[derive(Debug)]
 pub struct FileReader {
     body: FileBody,
     position: u64,
     left: u64,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<JoinHandle<io::Result<(Bytes, PageCache)>>>,
+    cache: PageCache,
     spare: Spare,
     /// Bytes of the piece that is being read, or was read and not handed on.
     held: usize,
@@ -44,6 +46,7 @@ impl FileReader {
             position: body.start,
             left: body.length,
             reading: None,
+            cache: PageCache::default(),
             spare: Spare::default(),
             held: 0,
             body,
@@ -57,8 +60,13 @@ impl FileReader {
 
     /// The next piece; `None` at the end of the range, or of a file that has become shorter.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
-        if self.reading.is_none() && !self.read_ahead() {
-            return Poll::Ready(None);
+        if self.reading.is_none() {
+            if let Some(piece) = self.read_at_once() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            if !self.read_ahead() {
+                return Poll::Ready(None);
+            }
         }
         let Some(reading) = &mut self.reading else {
             return Poll::Ready(None);
@@ -70,7 +78,10 @@ impl FileReader {
         self.reading = None;
         self.release();
         let piece = match outcome {
-            Ok(Ok(piece)) => piece,
+            Ok(Ok((piece, cache))) => {
+                self.cache = cache;
+                piece
+            }
             Ok(Err(error)) => return Poll::Ready(Some(Err(UploadError::File(error.raw_os_error().unwrap_or(0))))),
             Err(_) => return Poll::Ready(Some(Err(UploadError::File(0)))),
         };
@@ -78,10 +89,32 @@ impl FileReader {
             self.left = 0;
             return Poll::Ready(None);
         }
-        self.position += piece.len() as u64;
-        self.left = self.left.saturating_sub(piece.len() as u64);
-        self.read_ahead();
+        self.pass(piece.len());
+        if self.cache == PageCache::Missing {
+            self.read_ahead();
+        }
         Poll::Ready(Some(Ok(piece)))
+    }
+
+    fn pass(&mut self, bytes: usize) {
+        self.position += bytes as u64;
+        self.left = self.left.saturating_sub(bytes as u64);
+    }
+
+    /// Less than a thread's wake-ups would take, and the bytes are in this core's cache when they are sent.
+    fn read_at_once(&mut self) -> Option<Bytes> {
+        let length = self.next_length();
+        if length == 0 || self.cache == PageCache::Missing {
+            return None;
+        }
+        let mut memory = room(&self.spare, length);
+        let read = self.cache.read(&self.body.file, &mut memory[..length], self.position);
+        self.pass(read);
+        (read > 0).then(|| self.spare.lend(memory, read))
+    }
+
+    fn next_length(&self) -> usize {
+        usize::try_from(self.left.min(PIECE)).unwrap_or(usize::MAX)
     }
 
     /// Nothing is left of the range.
@@ -90,7 +123,7 @@ impl FileReader {
     }
 
     fn read_ahead(&mut self) -> bool {
-        let length = usize::try_from(self.left.min(PIECE)).unwrap_or(usize::MAX);
+        let length = self.next_length();
         if length == 0 {
             return false;
         }
@@ -98,7 +131,7 @@ impl FileReader {
         self.body.gauge.add(length);
         let (file, position, spare) = (Arc::clone(&self.body.file), self.position, self.spare.clone());
         self.reading = Some(tokio::task::spawn_blocking(move || {
-            read_at(&file, position, length, &spare)
+            Ok((read_at(&file, position, length, &spare)?, PageCache::of(&file)))
         }));
         true
     }
@@ -114,12 +147,18 @@ impl Drop for FileReader {
     }
 }
 
-/// `length` bytes, fewer only where the file ends.
-fn read_at(file: &File, position: u64, length: usize, spare: &Spare) -> io::Result<Bytes> {
+/// At least `length` bytes of whatever content.
+fn room(spare: &Spare, length: usize) -> Vec<u8> {
     let mut memory = spare.take(length);
     if memory.len() < length {
         memory.resize(length, 0);
     }
+    memory
+}
+
+/// `length` bytes, fewer only where the file ends.
+fn read_at(file: &File, position: u64, length: usize, spare: &Spare) -> io::Result<Bytes> {
+    let mut memory = room(spare, length);
     let mut filled = 0;
     while filled < length {
         match read_some(file, &mut memory[filled..length], position + filled as u64) {
@@ -140,4 +179,100 @@ fn read_some(file: &File, target: &mut [u8], position: u64) -> io::Result<usize>
 #[cfg(windows)]
 fn read_some(file: &File, target: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, target, position)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    const SIZE: usize = 3 * 256 * 1024 + 10;
+
+    /// A file of that folder that has just been written.
+    fn reader(folder: &Path) -> (FileReader, Vec<u8>) {
+        let path = folder.join(format!(
+            "sluice-page-cache-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+        let mut file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        std::fs::remove_file(path).unwrap();
+        file.write_all(&bytes).unwrap();
+        let body = FileBody {
+            file: Arc::new(file),
+            start: 10,
+            length: (SIZE - 10) as u64,
+            gauge: Arc::default(),
+        };
+        (FileReader::new(body), bytes[10..].to_vec())
+    }
+
+    fn poll(reader: &mut FileReader) -> Poll<Option<Bytes>> {
+        let polled = reader.poll_next(&mut Context::from_waker(&noop_waker()));
+        polled.map(|piece| piece.map(|piece| piece.unwrap()))
+    }
+
+    fn rest_at_once(reader: &mut FileReader) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            match poll(reader) {
+                Poll::Ready(Some(piece)) => bytes.extend_from_slice(&piece),
+                Poll::Ready(None) => return bytes,
+                Poll::Pending => panic!("waits after {} bytes", bytes.len()),
+            }
+        }
+    }
+
+    /// Outside of a runtime, which has the threads that wait.
+    #[test]
+    fn what_the_system_has_in_memory_is_read_at_once() {
+        let (mut reader, bytes) = reader(&std::env::temp_dir());
+        if PageCache::default().read(&reader.body.file, &mut [0], 0) == 0 {
+            // The folder's file system does not tell.
+            return;
+        }
+        assert!(rest_at_once(&mut reader) == bytes);
+        assert!(reader.is_drained());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_lives_in_memory_is_waited_for_once() {
+        let folder = Path::new("/dev/shm");
+        if !folder.is_dir() {
+            return;
+        }
+        let (mut reader, bytes) = reader(folder);
+        assert!(poll(&mut reader).is_pending());
+        let mut first = std::future::poll_fn(|cx| reader.poll_next(cx))
+            .await
+            .unwrap()
+            .unwrap()
+            .to_vec();
+        first.extend(rest_at_once(&mut reader));
+        assert!(first == bytes);
+    }
+
+    #[tokio::test]
+    async fn a_piece_that_is_missing_is_read_ahead_of() {
+        let (mut reader, bytes) = reader(&std::env::temp_dir());
+        reader.cache = PageCache::Missing;
+        let mut read = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|cx| reader.poll_next(cx)).await {
+            read.extend_from_slice(&piece.unwrap());
+            assert_eq!(reader.held > 0, read.len() < bytes.len(), "the next one is on its way");
+        }
+        assert!(read == bytes);
+        assert_eq!(reader.body.gauge.held(), 0);
+    }
 }

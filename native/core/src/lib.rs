@@ -22,6 +22,7 @@ mod handler;
 mod header_list;
 mod no_proxy;
 mod origin;
+mod page_cache;
 mod pause;
 mod proxy;
 mod redirect;

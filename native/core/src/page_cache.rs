@@ -1,0 +1,84 @@
+//! What of a file is in memory already: to read that takes no thread that may wait for a disk.
+
+use std::fs::File;
+
+/// How the file of one reader is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PageCache {
+    /// The system may have parts of it; it is asked.
+    #[default]
+    Asked,
+    /// The file lives there.
+    Whole,
+    /// A part was missing, or nobody can tell: the rest is waited for.
+    Missing,
+}
+
+impl PageCache {
+    /// The bytes of `file` at `position` that are there, as far as `target` goes; none where they have to be waited for,
+    /// which also meets the end of the file and what is wrong with it.
+    pub fn read(&mut self, file: &File, target: &mut [u8], position: u64) -> usize {
+        let read = match self {
+            Self::Asked => system::read_cached(file, target, position),
+            Self::Whole => system::read(file, target, position),
+            Self::Missing => None,
+        };
+        if read.is_none() {
+            *self = Self::Missing;
+        }
+        read.unwrap_or(0)
+    }
+
+    /// Of a file whose part was waited for. May wait itself.
+    pub fn of(file: &File) -> Self {
+        if system::is_memory(file) {
+            Self::Whole
+        } else {
+            Self::Missing
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::fs::File;
+    use std::io::IoSliceMut;
+    use std::os::unix::fs::FileExt;
+
+    use rustix::fs::fstatfs;
+    use rustix::io::{ReadWriteFlags, preadv2, retry_on_intr};
+
+    /// `TMPFS_MAGIC` of statfs(2); it does not know `RWF_NOWAIT`.
+    const TMPFS: i64 = 0x0102_1994;
+
+    pub fn read_cached(file: &File, target: &mut [u8], position: u64) -> Option<usize> {
+        let read = retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(target)], position, ReadWriteFlags::NOWAIT));
+        read.ok().filter(|read| *read > 0)
+    }
+
+    pub fn read(file: &File, target: &mut [u8], position: u64) -> Option<usize> {
+        file.read_at(target, position).ok().filter(|read| *read > 0)
+    }
+
+    #[allow(clippy::useless_conversion, reason = "the type is the architecture's")]
+    pub fn is_memory(file: &File) -> bool {
+        fstatfs(file).is_ok_and(|system| i64::from(system.f_type) == TMPFS)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::fs::File;
+
+    pub fn read_cached(_: &File, _: &mut [u8], _: u64) -> Option<usize> {
+        None
+    }
+
+    pub fn read(_: &File, _: &mut [u8], _: u64) -> Option<usize> {
+        None
+    }
+
+    pub fn is_memory(_: &File) -> bool {
+        false
+    }
+}
