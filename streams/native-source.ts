@@ -100,7 +100,7 @@ export class NativeSource implements Receiver {
   /** At most `max` queued bytes in fresh memory; `null` when there is none: look at `state`, or await `ready`. */
   pull(max: number = CHUNK_BYTES): Uint8Array<ArrayBuffer> | null {
     if (this.state !== 'open') return null
-    this.isDrained = false
+    this.looksAnew()
     const chunk = binding.bodyRead(this.id, max, true) as Uint8Array<ArrayBuffer> | undefined
     if (chunk === undefined && words[Word.readState] === ReadState.direct) return this.pullDirectly(max)
     this.settleAt(words[Word.readState]!)
@@ -121,6 +121,7 @@ export class NativeSource implements Receiver {
   /** Fills `view` with what is queued; 0 when there is nothing: look at `state`, or await `ready`. */
   pullInto(view: Uint8Array): number {
     if (this.state !== 'open') return 0
+    this.looksAnew()
     const filled = binding.bodyReadInto(this.id, view)
     this.isDrained = words[Word.readState] === ReadState.drained
     this.settleAt(words[Word.readState]!)
@@ -142,7 +143,7 @@ export class NativeSource implements Receiver {
   /** Whether `pull` would say something now; takes nothing. */
   peek(): boolean {
     if (this.state !== 'open') return true
-    this.isDrained = false
+    this.looksAnew()
     binding.bodyRead(this.id, 0, false)
     const readState = words[Word.readState]!
     // With bytes before it, an end is seen only when they have been read.
@@ -165,6 +166,12 @@ export class NativeSource implements Receiver {
     this.wake = wake
     watch(this.id, this)
     if (this.isDrained) this.waitAtSocket()
+  }
+
+  /** A look at the body ends a wait at its socket. */
+  private looksAnew(): void {
+    this.isDrained = false
+    this.isAtSocket = false
   }
 
   private waitAtSocket(): void {

@@ -190,14 +190,24 @@ describe('the environment', () => {
     expect(await runProgram(code, { ...nothing, NODE_EXTRA_CA_CERTS: caFile })).toBe('safe')
   })
 
+  /** Node's TLS is not to be had. */
+  const refusing = `
+    const builtin = process.getBuiltinModule
+    process.getBuiltinModule = (name) => {
+      if (name === 'node:tls') throw new Error('asked for')
+      return builtin(name)
+    }\n`
+
+  test('NODE_EXTRA_CA_CERTS that cannot be had leave no connection waiting, and nobody trusted', async () => {
+    await using server = await startTlsServer((_request, response) => response.end('safe'))
+    const surviving = `process.on('uncaughtException', ({ message }) => console.log(message))\n`
+    const code = surviving + refusing + program(server.origin)
+    const output = await runProgram(code, { NODE_EXTRA_CA_CERTS: caFile })
+    expect(output.split('\n')).toEqual(['asked for', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'])
+  })
+
   test('NODE_EXTRA_CA_CERTS are not read for what is not encrypted', async () => {
     await using server = await startServer((_request, response) => response.end('plain'))
-    const refusing = `
-      const builtin = process.getBuiltinModule
-      process.getBuiltinModule = (name) => {
-        if (name === 'node:tls') throw new Error('asked for')
-        return builtin(name)
-      }\n`
     const code = refusing + program(server.origin, '{}')
     expect(await runProgram(code, { NODE_EXTRA_CA_CERTS: caFile })).toBe('plain')
   })

@@ -15,7 +15,9 @@ pub trait Embedder: std::fmt::Debug + Send + Sync {
     fn allows(&self, addresses: &[IpAddr], host: &str) -> BoxFuture<'static, Vec<bool>>;
 
     /// PEM certificates to trust besides the platform's.
-    fn extra_roots(&self) -> BoxFuture<'static, Option<String>>;
+    fn extra_roots(&self) -> BoxFuture<'static, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// PEM certificates to trust on a machine that has none.
     fn roots(&self) -> BoxFuture<'static, Option<String>>;

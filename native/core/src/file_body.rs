@@ -17,6 +17,9 @@ use crate::upload::UploadError;
 /// Bytes read at once; one such piece is read while the one before it is sent.
 const PIECE: u64 = 256 * 1024;
 
+/// Bytes that are read at once in one turn of the runtime: a server may take a file as fast as it is read.
+const TURN: usize = 1024 * 1024;
+
 /// A regular file as a request body. It is read at positions of its own, so that it can be sent again.
 #[derive(Debug, Clone)]
 pub struct FileBody {
@@ -35,6 +38,10 @@ pub struct FileReader {
     left: u64,
     reading: Option<JoinHandle<io::Result<(Bytes, PageCache)>>>,
     cache: PageCache,
+    /// Where the file lives was looked at.
+    is_known: bool,
+    /// Bytes that were read at once in this turn.
+    turn: usize,
     spare: Spare,
     /// Bytes of the piece that is being read, or was read and not handed on.
     held: usize,
@@ -47,6 +54,8 @@ impl FileReader {
             left: body.length,
             reading: None,
             cache: PageCache::default(),
+            is_known: false,
+            turn: 0,
             spare: Spare::default(),
             held: 0,
             body,
@@ -61,6 +70,11 @@ impl FileReader {
     /// The next piece; `None` at the end of the range, or of a file that has become shorter.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
         if self.reading.is_none() {
+            if self.turn >= TURN {
+                self.turn = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let Some(piece) = self.read_at_once() {
                 return Poll::Ready(Some(Ok(piece)));
             }
@@ -80,6 +94,7 @@ impl FileReader {
         let piece = match outcome {
             Ok(Ok((piece, cache))) => {
                 self.cache = cache;
+                self.is_known = true;
                 piece
             }
             Ok(Err(error)) => return Poll::Ready(Some(Err(UploadError::File(error.raw_os_error().unwrap_or(0))))),
@@ -110,7 +125,9 @@ impl FileReader {
         let mut memory = room(&self.spare, length);
         let read = self.cache.read(&self.body.file, &mut memory[..length], self.position);
         self.pass(read);
-        (read > 0).then(|| self.spare.lend(memory, read))
+        self.turn += read;
+        let piece = self.spare.lend(memory, read);
+        (read > 0).then_some(piece)
     }
 
     fn next_length(&self) -> usize {
@@ -130,8 +147,16 @@ impl FileReader {
         self.held = length;
         self.body.gauge.add(length);
         let (file, position, spare) = (Arc::clone(&self.body.file), self.position, self.spare.clone());
+        let is_known = self.is_known;
         self.reading = Some(tokio::task::spawn_blocking(move || {
-            Ok((read_at(&file, position, length, &spare)?, PageCache::of(&file)))
+            let piece = read_at(&file, position, length, &spare)?;
+            // A question to a file system on the network.
+            let cache = if is_known {
+                PageCache::Missing
+            } else {
+                PageCache::of(&file)
+            };
+            Ok((piece, cache))
         }));
         true
     }
@@ -191,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    const SIZE: usize = 3 * 256 * 1024 + 10;
+    const SIZE: usize = 3 * TURN + 10;
 
     /// A file of that folder that has just been written.
     fn reader(folder: &Path) -> (FileReader, Vec<u8>) {
@@ -223,12 +248,14 @@ mod tests {
         polled.map(|piece| piece.map(|piece| piece.unwrap()))
     }
 
-    fn rest_at_once(reader: &mut FileReader) -> Vec<u8> {
-        let mut bytes = Vec::new();
+    /// The rest, and how often it let others have their turn.
+    fn rest_at_once(reader: &mut FileReader) -> (Vec<u8>, usize) {
+        let (mut bytes, mut turns) = (Vec::new(), 0);
         loop {
             match poll(reader) {
                 Poll::Ready(Some(piece)) => bytes.extend_from_slice(&piece),
-                Poll::Ready(None) => return bytes,
+                Poll::Ready(None) => return (bytes, turns),
+                Poll::Pending if reader.reading.is_none() => turns += 1,
                 Poll::Pending => panic!("waits after {} bytes", bytes.len()),
             }
         }
@@ -242,7 +269,9 @@ mod tests {
             // The folder's file system does not tell.
             return;
         }
-        assert!(rest_at_once(&mut reader) == bytes);
+        let (read, turns) = rest_at_once(&mut reader);
+        assert!(read == bytes);
+        assert_eq!(turns, 3, "one for each {TURN} bytes");
         assert!(reader.is_drained());
     }
 
@@ -259,7 +288,7 @@ mod tests {
             .unwrap()
             .unwrap()
             .to_vec();
-        first.extend(rest_at_once(&mut reader));
+        first.extend(rest_at_once(&mut reader).0);
         assert!(first == bytes);
     }
 

@@ -8,7 +8,7 @@ pub enum PageCache {
     /// The system may have parts of it; it is asked.
     #[default]
     Asked,
-    /// The file lives there.
+    /// The file lives there, or in swap, where it may have to be waited for all the same.
     Whole,
     /// A part was missing, or nobody can tell: the rest is waited for.
     Missing,
@@ -49,7 +49,7 @@ mod system {
     use rustix::io::{ReadWriteFlags, preadv2, retry_on_intr};
 
     /// `TMPFS_MAGIC` of statfs(2); it does not know `RWF_NOWAIT`.
-    const TMPFS: i64 = 0x0102_1994;
+    const TMPFS: i128 = 0x0102_1994;
 
     pub fn read_cached(file: &File, target: &mut [u8], position: u64) -> Option<usize> {
         let read = retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(target)], position, ReadWriteFlags::NOWAIT));
@@ -60,9 +60,9 @@ mod system {
         file.read_at(target, position).ok().filter(|read| *read > 0)
     }
 
-    #[allow(clippy::useless_conversion, reason = "the type is the architecture's")]
     pub fn is_memory(file: &File) -> bool {
-        fstatfs(file).is_ok_and(|system| i64::from(system.f_type) == TMPFS)
+        // The type is the architecture's.
+        fstatfs(file).is_ok_and(|system| i128::from(system.f_type) == TMPFS)
     }
 }
 

@@ -85,10 +85,6 @@ impl Embedder for Even {
         std::future::ready(addresses.iter().map(is_even).collect()).boxed()
     }
 
-    fn extra_roots(&self) -> BoxFuture<'static, Option<String>> {
-        Box::pin(async { None })
-    }
-
     fn roots(&self) -> BoxFuture<'static, Option<String>> {
         std::future::ready(None).boxed()
     }

@@ -59,10 +59,6 @@ impl Embedder for Names {
         std::future::ready(vec![true; addresses.len()]).boxed()
     }
 
-    fn extra_roots(&self) -> BoxFuture<'static, Option<String>> {
-        Box::pin(async { None })
-    }
-
     fn roots(&self) -> BoxFuture<'static, Option<String>> {
         std::future::ready(None).boxed()
     }
