@@ -176,7 +176,8 @@ export class NativeSource implements Receiver {
 
   private waitAtSocket(): void {
     this.isDrained = false
-    if (!this.wait(true)) return
+    this.wait(true)
+    if (!this.isAtSocket) return
     if (this.patience === null) this.patience = startTimeout(this.onImpatient, PATIENCE)
     else this.patience.refresh()
   }
@@ -186,13 +187,12 @@ export class NativeSource implements Receiver {
     if (this.isAtSocket) this.wait(false)
   }
 
-  /** Whether the wait is at the socket; what is there already is told at once. */
-  private wait(isPatient: boolean): boolean {
+  /** At the socket, or on the runtime; what is there already is told at once. */
+  private wait(isPatient: boolean): void {
     binding.bodyWait(this.id, isPatient)
     const readState = words[Word.readState]!
     this.isAtSocket = readState === ReadState.drained
     if (!this.isAtSocket && readState !== ReadState.empty) this.onReadable()
-    return this.isAtSocket
   }
 
   /** Drops what is left. `error` is what a later read gets to see. Harmless when the source has ended. */

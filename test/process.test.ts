@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { until, within } from './support/deadline.ts'
-import { run } from './support/program.ts'
+import { run, type Ended, type Program } from './support/program.ts'
 import { CHUNK, flood, startServer, type RunningServer } from './support/servers.ts'
 
 /** A process starts in 0.2 s; what holds it for longer is a socket or a timer. */
@@ -72,6 +72,11 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+/** How it ended, if it did: long enough for one that is not held, since an empty one ends within milliseconds. */
+function endsEarly(client: Program): Promise<Ended | null> {
+  return Promise.race([client.ended, new Promise<null>((resolve) => setTimeout(resolve, 400, null))])
+}
+
 describe('a process ends by itself, with nothing closed, after', () => {
   test.each([
     ['an agent that was made and never used', ''],
@@ -112,9 +117,7 @@ describe('a process is held while it awaits', () => {
   ])('%s, and ends after it', async (kind, output) => {
     using client = run('process-client.ts', [kind, server.origin, file])
     await until(() => finish !== null || !client.isRunning())
-    // Long enough for a process that is not held to be gone: an empty one ends within milliseconds.
-    const early = await Promise.race([client.ended, new Promise<null>((resolve) => setTimeout(resolve, 400, null))])
-    expect(early).toBeNull()
+    expect(await endsEarly(client)).toBeNull()
     finish!()
     expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
       code: 0,
@@ -143,8 +146,7 @@ test('a process is held by what is still written of a body that has failed', asy
     const block = Buffer.alloc(64 * 1024)
     await until(() => readSome(reader, block) > 0 || !client.isRunning())
     finish!()
-    const early = await Promise.race([client.ended, new Promise<null>((resolve) => setTimeout(resolve, 400, null))])
-    expect(early).toBeNull()
+    expect(await endsEarly(client)).toBeNull()
     await until(() => readSome(reader, block) === 0 || !client.isRunning())
     expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
       code: 0,

@@ -38,8 +38,6 @@ pub struct FileReader {
     left: u64,
     reading: Option<JoinHandle<io::Result<(Bytes, PageCache)>>>,
     cache: PageCache,
-    /// Where the file lives was looked at.
-    is_known: bool,
     /// Bytes that were read at once in this turn.
     turn: usize,
     spare: Spare,
@@ -54,7 +52,6 @@ impl FileReader {
             left: body.length,
             reading: None,
             cache: PageCache::default(),
-            is_known: false,
             turn: 0,
             spare: Spare::default(),
             held: 0,
@@ -94,7 +91,6 @@ impl FileReader {
         let piece = match outcome {
             Ok(Ok((piece, cache))) => {
                 self.cache = cache;
-                self.is_known = true;
                 piece
             }
             Ok(Err(error)) => return Poll::Ready(Some(Err(UploadError::File(error.raw_os_error().unwrap_or(0))))),
@@ -105,7 +101,7 @@ impl FileReader {
             return Poll::Ready(None);
         }
         self.pass(piece.len());
-        if self.cache == PageCache::Missing {
+        if !self.cache.is_of_use() {
             self.read_ahead();
         }
         Poll::Ready(Some(Ok(piece)))
@@ -119,7 +115,7 @@ impl FileReader {
     /// Less than a thread's wake-ups would take, and the bytes are in this core's cache when they are sent.
     fn read_at_once(&mut self) -> Option<Bytes> {
         let length = self.next_length();
-        if length == 0 || self.cache == PageCache::Missing {
+        if length == 0 || !self.cache.is_of_use() {
             return None;
         }
         let mut memory = room(&self.spare, length);
@@ -147,16 +143,9 @@ impl FileReader {
         self.held = length;
         self.body.gauge.add(length);
         let (file, position, spare) = (Arc::clone(&self.body.file), self.position, self.spare.clone());
-        let is_known = self.is_known;
+        let cache = self.cache;
         self.reading = Some(tokio::task::spawn_blocking(move || {
-            let piece = read_at(&file, position, length, &spare)?;
-            // A question to a file system on the network.
-            let cache = if is_known {
-                PageCache::Missing
-            } else {
-                PageCache::of(&file)
-            };
-            Ok((piece, cache))
+            Ok((read_at(&file, position, length, &spare)?, cache.after_wait(&file)))
         }));
         true
     }

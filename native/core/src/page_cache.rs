@@ -10,7 +10,9 @@ pub enum PageCache {
     Asked,
     /// The file lives there, or in swap, where it may have to be waited for all the same.
     Whole,
-    /// A part was missing, or nobody can tell: the rest is waited for.
+    /// A part was missing, or the system cannot tell: the next one is waited for, and then shows where the file lives.
+    Untold,
+    /// The rest is waited for.
     Missing,
 }
 
@@ -18,20 +20,25 @@ impl PageCache {
     /// The bytes of `file` at `position` that are there, as far as `target` goes; none where they have to be waited for,
     /// which also meets the end of the file and what is wrong with it.
     pub fn read(&mut self, file: &File, target: &mut [u8], position: u64) -> usize {
-        let read = match self {
-            Self::Asked => system::read_cached(file, target, position),
-            Self::Whole => system::read(file, target, position),
-            Self::Missing => None,
+        let (read, otherwise) = match self {
+            Self::Asked => (system::read_cached(file, target, position), Self::Untold),
+            Self::Whole => (system::read(file, target, position), Self::Missing),
+            Self::Untold | Self::Missing => return 0,
         };
         if read.is_none() {
-            *self = Self::Missing;
+            *self = otherwise;
         }
         read.unwrap_or(0)
     }
 
-    /// Of a file whose part was waited for. May wait itself.
-    pub fn of(file: &File) -> Self {
-        if system::is_memory(file) {
+    /// Whether [`PageCache::read`] may find anything.
+    pub fn is_of_use(self) -> bool {
+        matches!(self, Self::Asked | Self::Whole)
+    }
+
+    /// After a part of `file` was waited for. Asks the file system once, and may wait itself.
+    pub fn after_wait(self, file: &File) -> Self {
+        if self != Self::Missing && system::is_memory(file) {
             Self::Whole
         } else {
             Self::Missing
