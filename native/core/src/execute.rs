@@ -29,7 +29,9 @@ use crate::transport::{
     ConnectionSlot, Framing, Route, Transport, TransportBody, TransportLease, WireRequest, WireResponse, upload_error,
 };
 use crate::tunnel::run_tunnel;
-use crate::upload::{UploadBody, UploadProgress, UploadQueue};
+use crate::upload::UploadBody;
+use crate::upload_progress::UploadProgress;
+use crate::upload_queue::UploadQueue;
 
 /// A body of known length up to this goes to the handler with its head, if it is there already.
 const COMPLETE_BODY: u64 = 16 * 1024;

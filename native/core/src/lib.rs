@@ -35,6 +35,8 @@ mod tls;
 pub mod transport;
 mod tunnel;
 mod upload;
+mod upload_progress;
+mod upload_queue;
 mod vigil;
 
 pub use address_policy::AddressPolicy;
@@ -61,5 +63,6 @@ pub use request::{DispatchOptions, FetchOptions, RequestBody};
 pub use resolve::DnsOptions;
 pub use response::{RedirectedTo, ResponseStart};
 pub use tls::{ClientIdentity, TlsOptions, TlsVersions};
-pub use upload::{UploadError, UploadQueue};
+pub use upload::UploadError;
+pub use upload_queue::UploadQueue;
 pub use vigil::Vigil;

@@ -10,7 +10,7 @@ use crate::file_body::FileBody;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::redirect::RedirectPolicy;
-use crate::upload::UploadQueue;
+use crate::upload_queue::UploadQueue;
 
 /// One request, validated by the caller.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::controller::RequestController;
 use crate::error::CoreError;
 use crate::handler::DispatchHandler;
-use crate::upload::UploadQueue;
+use crate::upload_queue::UploadQueue;
 
 /// Bytes taken from the socket at once.
 const READ: usize = 64 * 1024;

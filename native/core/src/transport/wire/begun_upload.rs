@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::upload::UploadProgress;
+use crate::upload_progress::UploadProgress;
 
 #[derive(Debug, Default)]
 pub struct BegunUpload {

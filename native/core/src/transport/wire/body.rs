@@ -19,7 +19,8 @@ use crate::direct::Direct;
 use crate::error::CoreError;
 use crate::transport::TransportBody;
 use crate::transport::failure::{Peer, Phase, classify, cut_stream};
-use crate::upload::{UploadBody, UploadProgress};
+use crate::upload::UploadBody;
+use crate::upload_progress::UploadProgress;
 
 /// A request on its connection, from before it is sent until its response has ended.
 #[derive(Debug)]

@@ -1,0 +1,278 @@
+//! Chunks of a streamed upload.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::credit::{ByteCredit, ByteGauge};
+use crate::spare::Spare;
+use crate::upload::UploadError;
+
+type CreditListener = Box<dyn Fn() + Send + Sync>;
+
+/// Chunks of a streamed upload between their source and the socket; bounded by credit.
+pub struct UploadQueue {
+    state: Mutex<QueueState>,
+    spare: Spare,
+    gauge: Arc<ByteGauge>,
+    /// Told once when a source that ran out of credit may go on. Any thread.
+    on_credit: CreditListener,
+}
+
+struct QueueState {
+    frames: VecDeque<Bytes>,
+    credit: ByteCredit,
+    /// Bytes that the engine has, which still count.
+    handed: usize,
+    /// The engine says what its socket has taken. Otherwise a frame is taken when the next one is asked for.
+    is_metered: bool,
+    end: Option<Result<(), UploadError>>,
+    /// Sent behind the last chunk of a body without a length (RFC 9110 §6.5).
+    trailers: Option<HeaderMap>,
+    is_source_waiting: bool,
+    is_closed: bool,
+    reader: Option<Waker>,
+}
+
+impl std::fmt::Debug for UploadQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UploadQueue")
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}
+
+impl UploadQueue {
+    pub fn new(window: usize, gauge: Arc<ByteGauge>, on_credit: CreditListener) -> Self {
+        Self {
+            state: Mutex::new(QueueState {
+                frames: VecDeque::new(),
+                credit: ByteCredit::new(window),
+                handed: 0,
+                is_metered: false,
+                end: None,
+                trailers: None,
+                is_source_waiting: false,
+                is_closed: false,
+                reader: None,
+            }),
+            spare: Spare::default(),
+            gauge,
+            on_credit,
+        }
+    }
+
+    /// Bytes that count against the credit.
+    pub fn held(&self) -> usize {
+        self.lock().credit.held()
+    }
+
+    /// Takes a copy of a chunk, as [`UploadQueue::push`] does the chunk.
+    pub fn push_copy(&self, chunk: &[u8]) -> i64 {
+        self.push(self.spare.copy(chunk))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a chunk and returns the credit left, in bytes. At zero or less the source waits for its listener.
+    pub fn push(&self, chunk: Bytes) -> i64 {
+        let mut state = self.lock();
+        if state.is_closed || state.end.is_some() {
+            return 0;
+        }
+        self.gauge.add(chunk.len());
+        state.credit.take(chunk.len());
+        state.frames.push_back(chunk);
+        // With the agent's budget spent, one chunk at a time.
+        let left = if self.gauge.is_spent() {
+            state.credit.left().min(0)
+        } else {
+            state.credit.left()
+        };
+        state.is_source_waiting = left <= 0;
+        wake(&mut state);
+        left
+    }
+
+    pub fn finish(&self) {
+        self.end(Ok(()));
+    }
+
+    /// As [`UploadQueue::finish`]. On HTTP/1.1 only fields go out that the `trailer` header has announced.
+    pub fn finish_with(&self, trailers: HeaderMap) {
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.end = Some(Ok(()));
+            state.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        }
+        wake(&mut state);
+    }
+
+    pub fn take_trailers(&self) -> Option<HeaderMap> {
+        self.lock().trailers.take()
+    }
+
+    /// Fails the upload; the connection is dropped.
+    pub fn fail(&self, error: UploadError) {
+        self.end(Err(error));
+    }
+
+    fn end(&self, end: Result<(), UploadError>) {
+        let mut state = self.lock();
+        state.end.get_or_insert(end);
+        wake(&mut state);
+    }
+
+    /// The next chunk; `None` at the end.
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+        let mut state = self.lock();
+        if let Some(Err(error)) = state.end {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let taken = if state.is_metered { 0 } else { state.handed };
+        let tell = self.give_back(&mut state, taken);
+        let next = match state.frames.pop_front() {
+            Some(frame) => {
+                state.handed += frame.len();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None if state.end.is_some() => Poll::Ready(None),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        };
+        drop(state);
+        if tell {
+            (self.on_credit)();
+        }
+        next
+    }
+
+    /// Whether the source is to be told.
+    fn give_back(&self, state: &mut QueueState, bytes: usize) -> bool {
+        let bytes = bytes.min(state.handed);
+        state.handed -= bytes;
+        state.credit.give_back(bytes);
+        self.gauge.subtract(bytes);
+        let has_room = state.credit.held() == 0 || (state.credit.is_below_half() && !self.gauge.is_spent());
+        bytes > 0 && has_room && std::mem::take(&mut state.is_source_waiting)
+    }
+
+    /// Whether the engine tells [`UploadQueue::written`] of what it has taken.
+    pub fn set_metered(&self, is_metered: bool) {
+        self.lock().is_metered = is_metered;
+    }
+
+    /// The engine's socket has taken so many bytes: of this body, and of what frames it.
+    pub fn written(&self, bytes: usize) {
+        let mut state = self.lock();
+        let tell = self.give_back(&mut state, bytes);
+        drop(state);
+        if tell {
+            (self.on_credit)();
+        }
+    }
+
+    /// Waits for the first chunk, trailers or the end; whether there is anything to send. Cancel safe.
+    pub async fn has_content(&self) -> bool {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if !state.frames.is_empty() || matches!(state.end, Some(Err(_))) {
+                return Poll::Ready(true);
+            }
+            if state.end.is_some() {
+                return Poll::Ready(state.trailers.is_some());
+            }
+            state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The next chunk; `None` at the end. Cancel safe.
+    pub async fn next(&self) -> Option<Result<Bytes, UploadError>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub fn is_drained(&self) -> bool {
+        let state = self.lock();
+        state.frames.is_empty() && state.end == Some(Ok(())) && state.trailers.is_none()
+    }
+
+    /// The socket takes no more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        state.frames.clear();
+        state.handed = 0;
+        let held = state.credit.held();
+        state.credit.give_back(held);
+        self.gauge.subtract(held);
+    }
+}
+
+impl Drop for UploadQueue {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn wake(state: &mut QueueState) {
+    if let Some(reader) = state.reader.take() {
+        reader.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts how often its source is told.
+    fn queue(window: usize) -> (UploadQueue, Arc<AtomicUsize>) {
+        let told = Arc::new(AtomicUsize::new(0));
+        let listener = Arc::clone(&told);
+        let on_credit = move || {
+            listener.fetch_add(1, Ordering::SeqCst);
+        };
+        (UploadQueue::new(window, Arc::default(), Box::new(on_credit)), told)
+    }
+
+    #[tokio::test]
+    async fn a_source_without_credit_is_told_once_when_half_is_free() {
+        let (queue, told) = queue(10);
+        assert_eq!(queue.push(Bytes::from_static(b"012345")), 4);
+        assert_eq!(queue.push(Bytes::from_static(b"6789")), 0);
+        queue.next().await.unwrap().unwrap();
+        assert_eq!(told.load(Ordering::SeqCst), 0, "the engine has not sent it yet");
+        queue.next().await.unwrap().unwrap();
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert!(queue.next().now_or_never().is_none());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_metering_engine_holds_counts_until_it_is_written() {
+        let (queue, told) = queue(10);
+        queue.set_metered(true);
+        assert_eq!(queue.push(Bytes::from_static(b"0123456789")), 0);
+        queue.next().await.unwrap().unwrap();
+        assert!(queue.next().now_or_never().is_none());
+        queue.written(5);
+        assert_eq!((told.load(Ordering::SeqCst), queue.held()), (0, 5));
+        // Chunk sizes are written too.
+        queue.written(7);
+        assert_eq!((told.load(Ordering::SeqCst), queue.held()), (1, 0));
+        assert_eq!(queue.push(Bytes::from_static(b"0123456789")), 0);
+        queue.close();
+        queue.written(5);
+        assert_eq!((told.load(Ordering::SeqCst), queue.held()), (1, 0));
+    }
+}
