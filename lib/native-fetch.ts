@@ -2,9 +2,10 @@
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
-import { unwatch } from '../streams/exchange.ts'
+import { isKept, unwatch } from '../streams/exchange.ts'
 import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
 import { lockFile } from '../streams/file-source.ts'
+import { KeptUpload } from '../streams/kept-upload.ts'
 import { NativeSource } from '../streams/native-source.ts'
 import { Upload, UploadLengthError } from '../streams/upload.ts'
 import { AbortLink } from './abort-link.ts'
@@ -26,7 +27,7 @@ export class NativeFetch implements Receiver, Submission {
   private readonly request: FetchRequest
   private readonly wire: WireRequest
   private readonly Implementation: ReadableStreamConstructor
-  private readonly upload: Upload | null
+  private readonly upload: Upload | KeptUpload | null
   private readonly response = Promise.withResolvers<SluiceResponse>()
   private readonly abortLink: AbortLink
   private id = 0
@@ -52,19 +53,19 @@ export class NativeFetch implements Receiver, Submission {
     } catch (error) {
       throw fetchFailed(error)
     }
-    this.upload =
-      request.body.kind === 'stream'
-        ? new Upload(
-            request.body.source,
-            (error) => this.failUpload(error),
-            this.wire.upload?.length,
-            null,
-            request.trailers,
-          )
-        : null
-    this.upload?.lock()
+    this.upload = this.openUpload()
     if (request.body.kind === 'file') lockFile(request.body.stream)
     this.abortLink = new AbortLink(request.signal)
+  }
+
+  private openUpload(): Upload | KeptUpload | null {
+    const { body, trailers } = this.request
+    const onFailure = (error: unknown): void => this.failUpload(error)
+    if (body.kind === 'bytes' && isKept(body.bytes)) return new KeptUpload(body.bytes, onFailure)
+    if (body.kind !== 'stream') return null
+    const upload = new Upload(body.source, onFailure, this.wire.upload?.length, null, trailers)
+    upload.lock()
+    return upload
   }
 
   run(agent: Agent): Promise<SluiceResponse> {

@@ -234,6 +234,12 @@ export interface NativeBinding {
   bodyPipeStop(id: number): void
   /** Appends one chunk of a streamed upload; returns the bytes of credit left (≤ 0: wait for `uploadReady`). */
   uploadWrite(id: number, chunk: Uint8Array): number
+  /**
+   * Copies what follows in a body that crosses in pieces, as far as there is credit; whether that was the last, and
+   * `undefined` for a body that is not as long as it was. `uploadReady` says when to call again: also after the last,
+   * where the body is to be sent once more.
+   */
+  uploadFrom(id: number, body: Uint8Array): boolean | undefined
   /** `trailers` of a body without a length: names and values separated by NUL, latin1; empty for none. */
   uploadEnd(id: number, trailers: string): void
   /** Answers a question, which nobody need wait for any more. */

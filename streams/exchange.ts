@@ -86,6 +86,7 @@ export interface WireRequest {
   host: string
   /** Flat names and values, without `host`, `connection` and those that frame the message. */
   headers: string[]
+  /** Copied as the request crosses, unless {@link isKept} says otherwise. */
   body: Uint8Array | null
   /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked, which may have trailers. */
   upload: { length: number | null; trailers?: (() => string | Promise<string>) | null } | null
@@ -123,8 +124,16 @@ const FLAG_BODY_APART = 4
 const FLAG_BODY_STREAM = 8
 const FLAG_BODY_LENGTH = 16
 const FLAG_BODY_FILE = 1 << 14
+const FLAG_BODY_KEPT = 1 << 15
 /** A larger body is handed over by itself, which saves one copy of it. */
 const INLINE_BODY = 16 * 1024
+/** A larger body stays where it is, and crosses in pieces: as a whole it would be copied into fresh memory. */
+const APART_BODY = 1024 * 1024
+
+/** Whether a body of these bytes crosses by `uploadFrom`, against credit. */
+export function isKept(body: Uint8Array): boolean {
+  return body.byteLength > APART_BODY
+}
 
 const COMPLETION_HEAD = 1
 const COMPLETION_READABLE = 2
@@ -302,6 +311,9 @@ export class SubmissionBatch {
       length = file.length
     } else if (isInline) {
       flags |= FLAG_BODY_INLINE
+      length = body.byteLength
+    } else if (body !== null && isKept(body)) {
+      flags |= FLAG_BODY_KEPT
       length = body.byteLength
     } else if (body !== null) {
       flags |= FLAG_BODY_APART

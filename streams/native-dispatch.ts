@@ -6,8 +6,9 @@ import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
 import { Delivery, toHeaderRecord } from './dispatch-shim.ts'
 import type { GateController, GateHandler, HeaderRecord } from './dispatch-shim.ts'
-import { currentTurn, RequestFlag, splitHeaderText, unwatch, words } from './exchange.ts'
+import { currentTurn, isKept, RequestFlag, splitHeaderText, unwatch, words } from './exchange.ts'
 import type { Receiver, ResponseHead, Submission, SubmissionBatch, WireRequest } from './exchange.ts'
+import { KeptUpload } from './kept-upload.ts'
 import { CHUNK_BYTES } from './native-source.ts'
 import { TunnelSocket } from './tunnel-socket.ts'
 import { Upload, UploadLengthError } from './upload.ts'
@@ -62,7 +63,7 @@ export class NativeDispatch<Controller extends NativeController>
   place = -1
   private readonly request: WireRequest
   private readonly owner: DispatchOwner
-  private readonly upload: Upload | null
+  private readonly upload: Upload | KeptUpload | null
   private id = 0
   /** The runtime has it. */
   private isSubmitted = false
@@ -84,8 +85,16 @@ export class NativeDispatch<Controller extends NativeController>
     super(handler, controller)
     this.request = request
     this.owner = owner
-    const { length = null, trailers = null } = request.upload ?? {}
-    this.upload = source === null ? null : new Upload(source, (error) => this.failUpload(error), length, this, trailers)
+    this.upload = source === null ? this.keep(request.body) : this.read(source, request.upload)
+  }
+
+  private keep(body: Uint8Array | null): KeptUpload | null {
+    return body !== null && isKept(body) ? new KeptUpload(body, (error) => this.failUpload(error), this) : null
+  }
+
+  private read(source: UploadSource, announced: WireRequest['upload']): Upload {
+    const { length = null, trailers = null } = announced ?? {}
+    return new Upload(source, (error) => this.failUpload(error), length, this, trailers)
   }
 
   get receiver(): Receiver {
@@ -194,7 +203,7 @@ export class NativeDispatch<Controller extends NativeController>
 
   /** `onRequestStart`; false when the request is over. */
   private open(): boolean {
-    if (this.upload !== null && this.upload.failure !== null) {
+    if (this.upload instanceof Upload && this.upload.failure !== null) {
       this.drop(this.upload.failure.error)
       return false
     }

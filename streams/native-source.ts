@@ -6,6 +6,7 @@ import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import { unwatch, watch, words } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
+import type { KeptUpload } from './kept-upload.ts'
 import type { Upload } from './upload.ts'
 
 /** A caller may replace the clock. */
@@ -60,23 +61,23 @@ export class NativeSource implements Receiver {
   private patience: NodeJS.Timeout | null = null
   /** Memory for a chunk. */
   private room: Buffer<ArrayBuffer> | null = null
-  private readonly upload: Upload | null
+  private readonly upload: Upload | KeptUpload | null
   private readonly finalizer: Abandoned
 
-  /** `upload` is the request's body, where it is streamed: it may go on while the response is read. */
+  /** `upload` is the request's body, where it crosses in pieces: it may go on while the response is read. */
   constructor(
     id: number,
     contentLength: number | null,
     toError: (info: CoreErrorInfo) => unknown,
-    upload: Upload | null = null,
+    upload: Upload | KeptUpload | null = null,
   ) {
     this.id = id
     this.contentLength = contentLength
     this.toError = toError
-    this.upload = upload
+    this.upload = upload?.isRunning === true ? upload : null
     this.finalizer = { id, notify: null }
     abandoned.register(this, this.finalizer, this)
-    if (upload?.isRunning === true) watch(id, this)
+    if (this.upload !== null) watch(id, this)
     else unwatch(id)
   }
 

@@ -58,9 +58,10 @@ async function upload(contestant: string, id: string, url: string, folder: strin
   }
   const init = { method: 'POST', duplex: 'half' } as const
   let response
-  if (contestant === 'built-in fetch') {
+  if (contestant === 'built-in fetch' || contestant === 'undici fetch') {
     const body = (await bodyOf(id, true, folder, bytes)) as never
-    response = await globalThis.fetch(url, { ...init, body } as RequestInit)
+    const fetch = contestant === 'undici fetch' ? ((await load('undici')) as any).fetch : globalThis.fetch
+    response = await fetch(url, { ...init, body } as RequestInit)
   } else {
     const sluice = (await import('../../lib/index.ts')) as any
     // What the library has of its own for files, as soon as it has it.
@@ -96,6 +97,7 @@ const contestants = [
   ...ofBoth('sluice request'),
   ...ofBoth('sluice fetch'),
   'undici request',
+  'undici fetch',
   'built-in fetch',
   'node:http',
 ]

@@ -55,6 +55,7 @@ fn main(mut cx: ModuleContext) -> NeonResult<()> {
     cx.export_function("bodyPipeStop", pipe::stop)?;
     cx.export_function("uploadWrite", request_handle::upload_write)?;
     cx.export_function("questionAnswer", questions::answer)?;
+    cx.export_function("uploadFrom", request_handle::upload_from)?;
     cx.export_function("uploadEnd", request_handle::upload_end)?;
     Ok(())
 }

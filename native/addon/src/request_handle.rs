@@ -177,6 +177,29 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
     Ok(cx.number(left as f64))
 }
 
+/// `uploadFrom(id, body)`: whether that was the last of it; `undefined` for a body of another length than announced.
+pub fn upload_from(mut cx: FunctionContext) -> JsResult<JsValue> {
+    let id = id_argument(&mut cx)?;
+    let body = cx.argument::<JsUint8Array>(1)?;
+    let environment = Environment::get(&mut cx)?;
+    let state = environment.with(id, |request| {
+        let Some(upload) = request.upload.as_ref() else {
+            return Ok(true);
+        };
+        let taken = upload.push_from(body.as_slice(&cx));
+        if taken == Ok(true) {
+            environment.end_upload(&mut cx, request);
+        }
+        taken
+    });
+    Ok(match state {
+        Some(Ok(is_last)) => cx.boolean(is_last).upcast(),
+        // Its end is on its way.
+        None => cx.boolean(true).upcast(),
+        Some(Err(_)) => cx.undefined().upcast(),
+    })
+}
+
 /// `uploadEnd(id, trailers)`: names and values, each ended by NUL but the last; none if it is empty.
 pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let id = id_argument(&mut cx)?;

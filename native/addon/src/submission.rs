@@ -57,6 +57,8 @@ const FLAG_NO_REDIRECT: u32 = 1 << 12;
 const FLAG_DECODE: u32 = 1 << 13;
 /// The body is a file: descriptor, and where in it the body begins, in three words behind the text.
 const FLAG_BODY_FILE: u32 = 1 << 14;
+/// The body stays with JavaScript, which hands it over by `uploadFrom`.
+const FLAG_BODY_KEPT: u32 = 1 << 15;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -267,15 +269,16 @@ fn prepare(
         failed: Mutex::default(),
     });
     let mut upload = None;
-    let upload_queue = || {
+    let upload_queue = |kept: Option<usize>| {
         let completions = Arc::clone(&environment.completions);
-        Arc::new(UploadQueue::new(
-            upload_window,
-            Arc::clone(agent.gauge()),
-            Box::new(move || completions.upload_ready(id)),
-        ))
+        let gauge = Arc::clone(agent.gauge());
+        let on_credit = Box::new(move || completions.upload_ready(id));
+        Arc::new(match kept {
+            None => UploadQueue::new(upload_window, gauge, on_credit),
+            Some(length) => UploadQueue::kept(upload_window, gauge, on_credit, length),
+        })
     };
-    let tunnel = (flags & FLAG_TUNNEL != 0).then(upload_queue);
+    let tunnel = (flags & FLAG_TUNNEL != 0).then(|| upload_queue(None));
     let body = if flags & FLAG_BODY_FILE != 0 {
         file_body(&record, agent).map(RequestBody::File)
     } else if let Some(bytes) = apart {
@@ -284,14 +287,13 @@ fn prepare(
         let start = (WORDS * WORD_BYTES + word(&record, 3) as usize).min(record.len());
         let end = (start + word(&record, 4) as usize).min(record.len());
         Ok(RequestBody::Bytes(record.slice(start..end)))
-    } else if flags & FLAG_BODY_STREAM != 0 {
-        let queue = upload_queue();
+    } else if flags & (FLAG_BODY_STREAM | FLAG_BODY_KEPT) != 0 {
+        let is_kept = flags & FLAG_BODY_KEPT != 0;
+        let length = (is_kept || flags & FLAG_BODY_LENGTH != 0).then(|| wide(&record, 4));
+        let kept = length.filter(|_| is_kept);
+        let queue = upload_queue(kept.map(|length| usize::try_from(length).unwrap_or(usize::MAX)));
         upload = Some(Arc::clone(&queue));
-        let length = wide(&record, 4);
-        Ok(RequestBody::Stream {
-            queue,
-            length: (flags & FLAG_BODY_LENGTH != 0).then_some(length),
-        })
+        Ok(RequestBody::Stream { queue, length })
     } else {
         Ok(RequestBody::Empty)
     };

@@ -59,9 +59,9 @@ impl FileReader {
         }
     }
 
-    /// From the beginning once more.
-    pub fn again(&self) -> Self {
-        Self::new(self.body.clone())
+    /// What is read.
+    pub fn body(&self) -> &FileBody {
+        &self.body
     }
 
     /// The next piece; `None` at the end of the range, or of a file that has become shorter.

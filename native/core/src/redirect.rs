@@ -1,5 +1,7 @@
 //! Redirects (Fetch §4.4, "HTTP-redirect fetch"), above the engines.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 use url::{Position, Url};
@@ -10,6 +12,7 @@ use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::request::{DispatchOptions, RequestBody};
 use crate::response::{RedirectedTo, ResponseStart};
+use crate::upload_queue::UploadQueue;
 
 /// What a redirect response becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,8 @@ enum Replay {
     Empty,
     Bytes(Bytes),
     File(FileBody),
+    /// Of a body that its owner keeps, and its length.
+    Queue(Arc<UploadQueue>, u64),
     /// Its source was read.
     Spent,
 }
@@ -81,6 +86,10 @@ impl Redirects {
                 RequestBody::Empty => Replay::Empty,
                 RequestBody::Bytes(bytes) => Replay::Bytes(bytes.clone()),
                 RequestBody::File(file) => Replay::File(file.clone()),
+                RequestBody::Stream {
+                    queue,
+                    length: Some(length),
+                } if queue.is_kept() => Replay::Queue(Arc::clone(queue), *length),
                 RequestBody::Stream { .. } => Replay::Spent,
             },
             hops: 0,
@@ -142,6 +151,10 @@ impl Redirects {
         Ok(Some(match &self.body {
             Replay::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
             Replay::File(file) => RequestBody::File(file.clone()),
+            Replay::Queue(queue, length) => RequestBody::Stream {
+                queue: Arc::clone(queue),
+                length: Some(*length),
+            },
             Replay::Empty | Replay::Spent => RequestBody::Empty,
         }))
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::file_body::FileReader;
+use crate::file_body::{FileBody, FileReader};
 use crate::request::RequestBody;
 use crate::upload_progress::UploadProgress;
 use crate::upload_queue::UploadQueue;
@@ -41,8 +41,45 @@ pub struct UploadBody {
 #[derive(Debug)]
 enum Source {
     Bytes(Bytes),
-    Queue(Arc<UploadQueue>),
+    /// With what [`UploadQueue::open`] said.
+    Queue(Arc<UploadQueue>, u32),
     File(FileReader),
+}
+
+/// What is needed to send a body once more, to a server that has not looked at it.
+#[derive(Debug)]
+pub struct UploadReplay {
+    source: ReplaySource,
+    length: Option<u64>,
+    progress: Arc<UploadProgress>,
+}
+
+#[derive(Debug)]
+enum ReplaySource {
+    Bytes(Bytes),
+    Queue(Arc<UploadQueue>),
+    File(FileBody),
+}
+
+impl UploadReplay {
+    /// The body from its beginning.
+    pub fn body(self) -> UploadBody {
+        let source = match self.source {
+            ReplaySource::Bytes(bytes) => Source::Bytes(bytes),
+            ReplaySource::Queue(queue) => open(queue),
+            ReplaySource::File(file) => Source::File(FileReader::new(file)),
+        };
+        UploadBody {
+            source,
+            left: self.length,
+            progress: self.progress,
+        }
+    }
+}
+
+fn open(queue: Arc<UploadQueue>) -> Source {
+    let round = queue.open();
+    Source::Queue(queue, round)
 }
 
 impl UploadBody {
@@ -62,7 +99,7 @@ impl UploadBody {
                 let length = bytes.len() as u64;
                 (Source::Bytes(bytes), Some(length))
             }
-            RequestBody::Stream { queue, length } => (Source::Queue(queue), length),
+            RequestBody::Stream { queue, length } => (open(queue), length),
             RequestBody::File(file) if file.length == 0 => return Self::new(RequestBody::Empty),
             RequestBody::File(file) => {
                 let length = file.length;
@@ -79,21 +116,19 @@ impl UploadBody {
         )
     }
 
-    /// The same body once more, for a request that nobody has looked at; `None` for a source that is read once.
-    pub fn again(&self) -> Option<Self> {
-        match &self.source {
-            Source::Bytes(bytes) => Some(Self {
-                source: Source::Bytes(bytes.clone()),
-                left: self.left,
-                progress: Arc::clone(&self.progress),
-            }),
-            Source::File(reader) => Some(Self {
-                source: Source::File(reader.again()),
-                left: self.left,
-                progress: Arc::clone(&self.progress),
-            }),
-            Source::Queue(_) => None,
-        }
+    /// For the same body once more, before any of it was sent; `None` for a source that is read once.
+    pub fn replay(&self) -> Option<UploadReplay> {
+        let source = match &self.source {
+            Source::Bytes(bytes) => ReplaySource::Bytes(bytes.clone()),
+            Source::Queue(queue, _) if queue.is_kept() => ReplaySource::Queue(Arc::clone(queue)),
+            Source::Queue(..) => return None,
+            Source::File(reader) => ReplaySource::File(reader.body().clone()),
+        };
+        Some(UploadReplay {
+            source,
+            length: self.left,
+            progress: Arc::clone(&self.progress),
+        })
     }
 
     pub fn progress(&self) -> &Arc<UploadProgress> {
@@ -119,7 +154,7 @@ impl UploadBody {
         let next = match &mut self.source {
             Source::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Bytes(bytes) => Poll::Ready(Some(Ok(bytes.split_to(bytes.len().min(SLICE))))),
-            Source::Queue(queue) => queue.poll_next(cx),
+            Source::Queue(queue, round) => queue.poll_next(*round, cx),
             Source::File(reader) => reader.poll_next(cx),
         };
         match next {
@@ -136,7 +171,7 @@ impl UploadBody {
             }
             Poll::Ready(None) => {
                 let trailers = match &self.source {
-                    Source::Queue(queue) => queue.take_trailers(),
+                    Source::Queue(queue, _) => queue.take_trailers(),
                     _ => None,
                 };
                 self.progress.finish();
@@ -171,7 +206,7 @@ impl Body for UploadBody {
         match &self.source {
             Source::Bytes(bytes) => bytes.is_empty(),
             // With a length announced, one more poll tells a source that yields too much.
-            Source::Queue(queue) => self.left.is_none_or(|left| left == 0) && queue.is_drained(),
+            Source::Queue(queue, _) => self.left.is_none_or(|left| left == 0) && queue.is_drained(),
             Source::File(reader) => reader.is_drained(),
         }
     }
@@ -183,8 +218,8 @@ impl Body for UploadBody {
 
 impl Drop for UploadBody {
     fn drop(&mut self) {
-        if let Source::Queue(queue) = &self.source {
-            queue.close();
+        if let Source::Queue(queue, round) = &self.source {
+            queue.close_round(*round);
         }
         // An engine that dropped the body reads the response now, whatever became of the upload.
         self.progress.finish();

@@ -13,6 +13,9 @@ use crate::upload::UploadError;
 
 type CreditListener = Box<dyn Fn() + Send + Sync>;
 
+/// What is copied at once of a body that its owner keeps.
+const PIECE: usize = 64 * 1024;
+
 /// Chunks of a streamed upload between their source and the socket; bounded by credit.
 pub struct UploadQueue {
     state: Mutex<QueueState>,
@@ -20,6 +23,8 @@ pub struct UploadQueue {
     gauge: Arc<ByteGauge>,
     /// Told once when a source that ran out of credit may go on. Any thread.
     on_credit: CreditListener,
+    /// Bytes of a body that its owner keeps, and can send again.
+    kept: Option<usize>,
 }
 
 struct QueueState {
@@ -35,6 +40,10 @@ struct QueueState {
     is_source_waiting: bool,
     is_closed: bool,
     reader: Option<Waker>,
+    /// How often the body was begun. A body of before finds nothing here, and closes nothing.
+    round: u32,
+    /// What has been taken of a body that its owner keeps.
+    position: usize,
 }
 
 impl std::fmt::Debug for UploadQueue {
@@ -58,11 +67,46 @@ impl UploadQueue {
                 is_source_waiting: false,
                 is_closed: false,
                 reader: None,
+                round: 0,
+                position: 0,
             }),
             spare: Spare::default(),
             gauge,
             on_credit,
+            kept: None,
         }
+    }
+
+    /// For `length` bytes that their owner keeps until the request is over: [`UploadQueue::push_from`] takes them.
+    pub fn kept(window: usize, gauge: Arc<ByteGauge>, on_credit: CreditListener, length: usize) -> Self {
+        let mut queue = Self::new(window, gauge, on_credit);
+        queue.kept = Some(length);
+        queue
+    }
+
+    /// Whether the body can be sent again.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The body begins to be sent. One that is kept begins at its first byte, however often: the source is told.
+    /// Returns what tells this time from others.
+    pub fn open(&self) -> u32 {
+        let mut state = self.lock();
+        state.round += 1;
+        let round = state.round;
+        if round == 1 || self.kept.is_none() {
+            return round;
+        }
+        self.discard(&mut state);
+        state.position = 0;
+        state.end = None;
+        state.is_closed = false;
+        state.is_metered = false;
+        state.is_source_waiting = false;
+        drop(state);
+        (self.on_credit)();
+        round
     }
 
     /// Bytes that count against the credit.
@@ -85,6 +129,47 @@ impl UploadQueue {
         if state.is_closed || state.end.is_some() {
             return 0;
         }
+        self.take(&mut state, chunk)
+    }
+
+    /// Takes copies of what follows in `whole`, as far as there is credit; whether that was the last. The source waits
+    /// for its listener otherwise.
+    ///
+    /// # Errors
+    /// [`UploadError::LengthMismatch`] for a body that is not as long as it was.
+    pub fn push_from(&self, whole: &[u8]) -> Result<bool, UploadError> {
+        if self.kept != Some(whole.len()) {
+            return Err(UploadError::LengthMismatch);
+        }
+        loop {
+            let (round, position) = {
+                let state = self.lock();
+                if state.is_closed || state.end.is_some() {
+                    return Ok(state.position == whole.len());
+                }
+                (state.round, state.position)
+            };
+            let piece = &whole[position..whole.len().min(position + PIECE)];
+            let copy = self.spare.copy(piece);
+            let mut state = self.lock();
+            if state.is_closed || state.round != round {
+                continue;
+            }
+            state.position += piece.len();
+            if state.position == whole.len() {
+                state.end = Some(Ok(()));
+            }
+            let left = self.take(&mut state, copy);
+            if state.end.is_some() {
+                return Ok(true);
+            }
+            if left <= 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn take(&self, state: &mut QueueState, chunk: Bytes) -> i64 {
         self.gauge.add(chunk.len());
         state.credit.take(chunk.len());
         state.frames.push_back(chunk);
@@ -95,7 +180,7 @@ impl UploadQueue {
             state.credit.left()
         };
         state.is_source_waiting = left <= 0;
-        wake(&mut state);
+        wake(state);
         left
     }
 
@@ -128,9 +213,12 @@ impl UploadQueue {
         wake(&mut state);
     }
 
-    /// The next chunk; `None` at the end.
-    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+    /// The next chunk; `None` at the end. `round` is the body's, which may have been begun again.
+    pub fn poll_next(&self, round: u32, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
         let mut state = self.lock();
+        if state.round != round {
+            return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
+        }
         if let Some(Err(error)) = state.end {
             return Poll::Ready(Some(Err(error)));
         }
@@ -197,7 +285,8 @@ impl UploadQueue {
 
     /// The next chunk; `None` at the end. Cancel safe.
     pub async fn next(&self) -> Option<Result<Bytes, UploadError>> {
-        std::future::poll_fn(|cx| self.poll_next(cx)).await
+        let round = self.lock().round;
+        std::future::poll_fn(|cx| self.poll_next(round, cx)).await
     }
 
     pub fn is_drained(&self) -> bool {
@@ -209,6 +298,19 @@ impl UploadQueue {
     pub fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
+        self.discard(&mut state);
+    }
+
+    /// As [`UploadQueue::close`], unless the body was begun again.
+    pub fn close_round(&self, round: u32) {
+        let mut state = self.lock();
+        if state.round == round {
+            state.is_closed = true;
+            self.discard(&mut state);
+        }
+    }
+
+    fn discard(&self, state: &mut QueueState) {
         state.frames.clear();
         state.handed = 0;
         let held = state.credit.held();
@@ -274,5 +376,56 @@ mod tests {
         queue.close();
         queue.written(5);
         assert_eq!((told.load(Ordering::SeqCst), queue.held()), (1, 0));
+    }
+
+    fn kept(window: usize, length: usize) -> (Arc<UploadQueue>, Arc<ByteGauge>) {
+        let gauge: Arc<ByteGauge> = Arc::default();
+        let queue = UploadQueue::kept(window, Arc::clone(&gauge), Box::new(|| {}), length);
+        (Arc::new(queue), gauge)
+    }
+
+    #[test]
+    fn what_its_owner_keeps_is_taken_as_far_as_there_is_credit() {
+        let body = vec![1; 3 * PIECE];
+        let (queue, _) = kept(PIECE + 1, body.len());
+        queue.open();
+        assert_eq!(queue.push_from(&body), Ok(false));
+        assert_eq!(queue.held(), 2 * PIECE);
+        queue.next().now_or_never().unwrap().unwrap().unwrap();
+        queue.next().now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!(queue.push_from(&body), Ok(true), "the rest");
+        assert_eq!(queue.push_from(&body), Ok(true), "nothing more");
+        assert_eq!(queue.next().now_or_never().unwrap().unwrap().unwrap().len(), PIECE);
+        assert!(queue.next().now_or_never().unwrap().is_none());
+        assert_eq!(queue.push_from(&body[1..]), Err(UploadError::LengthMismatch));
+    }
+
+    #[test]
+    fn a_body_that_is_begun_again_has_nothing_from_before() {
+        let body: Vec<u8> = (0..=255).cycle().take(3 * PIECE).collect();
+        let (queue, gauge) = kept(PIECE, body.len());
+        let first = queue.open();
+        for _ in 0..3 {
+            queue.push_from(&body).unwrap();
+            queue.next().now_or_never().unwrap().unwrap().unwrap();
+        }
+        queue.close_round(first);
+        let second = queue.open();
+        assert_eq!(gauge.held(), 0);
+        queue.close_round(first);
+        assert_eq!(queue.push_from(&body), Ok(false), "closed by nobody");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(
+            queue.poll_next(first, &mut cx),
+            Poll::Ready(Some(Err(UploadError::ResponseEnded)))
+        ));
+        match queue.poll_next(second, &mut cx) {
+            Poll::Ready(Some(Ok(piece))) => assert_eq!(piece, body[..PIECE]),
+            other => panic!("{other:?}"),
+        }
+        queue.close_round(second);
+        assert_eq!(gauge.held(), 0);
+        assert_eq!(queue.push_from(&body), Ok(false));
+        assert_eq!(gauge.held(), 0);
     }
 }

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use sluice_core::transport::EngineKind;
 use sluice_core::{Agent, AgentConfig, CoreError, Method, RequestBody};
 use support::raw_server::RawServer;
-use support::{agent_with, engine, get, post, recorder, upload};
+use support::{agent_with, engine, get, kept, pattern, post, recorder, upload};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -141,8 +141,8 @@ async fn a_request_outlives_many_connections_that_end_before_it_is_served() {
     assert_eq!(events.finish().await.head().status, 200);
 }
 
-#[tokio::test]
-async fn a_body_of_bytes_is_sent_again_whole() {
+/// `body` is made of bytes, for the agent.
+async fn sent_again_whole(body: impl FnOnce(Vec<u8>, &Agent) -> RequestBody) {
     if engine() == EngineKind::Reqwest {
         // Its own retries know only requests without a body.
         return;
@@ -151,9 +151,11 @@ async fn a_body_of_bytes_is_sent_again_whole() {
     let mut arrived = serve(Arc::clone(&server), &[]);
     let agent = h2_agent();
     let (handler, mut events) = recorder();
-    let body = vec![7; 100_000];
-    agent.dispatch(post(&server.origin(), RequestBody::Bytes(body.clone().into())), handler);
-    arrived.recv().await.unwrap().reset(Reason::REFUSED_STREAM);
+    let bytes = pattern(0, 200_000);
+    agent.dispatch(post(&server.origin(), body(bytes.clone(), &agent)), handler);
+    let mut first = arrived.recv().await.unwrap();
+    first.request.body_mut().data().await.unwrap().unwrap();
+    first.reset(Reason::REFUSED_STREAM);
     let mut again = arrived.recv().await.unwrap();
     let mut received = Vec::new();
     let mut stream = again.request.into_body();
@@ -162,9 +164,20 @@ async fn a_body_of_bytes_is_sent_again_whole() {
         stream.flow_control().release_capacity(chunk.len()).unwrap();
         received.extend_from_slice(&chunk);
     }
-    assert_eq!(received, body);
+    assert_eq!(received, bytes);
     again.respond.send_response(Response::new(()), true).unwrap();
     assert_eq!(events.finish().await.head().status, 200);
+    assert_eq!(agent.gauge().held(), 0);
+}
+
+#[tokio::test]
+async fn a_body_of_bytes_is_sent_again_whole() {
+    sent_again_whole(|bytes, _| RequestBody::Bytes(bytes.into())).await;
+}
+
+#[tokio::test]
+async fn a_body_that_its_owner_keeps_is_sent_again_whole() {
+    sent_again_whole(|bytes, agent| kept(1024, agent.gauge(), bytes)).await;
 }
 
 #[tokio::test]

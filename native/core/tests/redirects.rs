@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sluice_core::{CoreError, DispatchOptions, FetchOptions, HeaderList, Method, RedirectPolicy, RequestBody};
 use std::sync::Arc;
 use support::raw_server::{Head, RawServer};
-use support::{Events, Outcome, agent, recorder, upload};
+use support::{Events, Outcome, agent, kept, pattern, recorder, upload};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -116,6 +116,30 @@ async fn bytes_are_sent_again_after_307_and_308() {
         assert!(head.text.contains("Content-Type: text/plain") || head.text.contains("content-type: text/plain"));
         assert_eq!(outcome.body, b"ok");
     }
+}
+
+/// With the first time cut short by the answer.
+#[tokio::test]
+async fn what_its_owner_keeps_is_sent_again_after_307_whole() {
+    const LENGTH: usize = 16 * 1024 * 1024;
+    let gauge = Arc::default();
+    let server = RawServer::with_small_buffers();
+    let body = kept(100_000, &gauge, pattern(0, LENGTH));
+    let mut events = send(fetch(&server, Method::POST, body));
+    let (mut first, _) = server.request().await;
+    assert_eq!(first.body(200_000).await, pattern(0, 200_000));
+    first.send(redirect(307, "/again")).await;
+    let (mut second, head) = server.request().await;
+    assert_eq!(head.request_line(), "POST /again HTTP/1.1");
+    let mut at = 0;
+    while at < LENGTH {
+        let piece = second.body((LENGTH - at).min(1024 * 1024)).await;
+        assert!(piece == pattern(at, piece.len()), "at {at}");
+        at += piece.len();
+    }
+    second.send(OK).await;
+    assert!(events.finish().await.end.is_ok());
+    assert_eq!(gauge.held(), 0);
 }
 
 #[tokio::test]

@@ -231,6 +231,27 @@ pub fn upload(window: usize, gauge: &Arc<ByteGauge>) -> (Arc<UploadQueue>, mpsc:
     )
 }
 
+/// A body that its owner keeps, and hands over as there is credit.
+pub fn kept(window: usize, gauge: &Arc<ByteGauge>, bytes: Vec<u8>) -> RequestBody {
+    let (sender, mut credit) = mpsc::unbounded_channel();
+    let listener = Box::new(move || {
+        let _ = sender.send(());
+    });
+    let length = bytes.len();
+    let queue = Arc::new(UploadQueue::kept(window, Arc::clone(gauge), listener, length));
+    let body = RequestBody::Stream {
+        queue: Arc::clone(&queue),
+        length: Some(length as u64),
+    };
+    tokio::spawn(async move {
+        loop {
+            queue.push_from(&bytes).unwrap();
+            credit.recv().await;
+        }
+    });
+    body
+}
+
 /// Bytes whose value depends on their place, so that a lost or swapped piece shows.
 pub fn pattern(offset: usize, length: usize) -> Vec<u8> {
     (offset..offset + length)

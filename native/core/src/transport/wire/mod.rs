@@ -194,7 +194,7 @@ impl TransportLease for WireLease {
         let (mut refusals, mut ended) = (0, 0);
         loop {
             let pool = Arc::clone(&lease.pool);
-            let again = request.body.as_ref().map(UploadBody::again);
+            let replay = request.body.as_ref().map(UploadBody::replay);
             let sent = match lease.sender.take() {
                 Some(Sender::Http1(sender)) => {
                     let exchange = Exchange::http1(&lease, sender);
@@ -214,14 +214,14 @@ impl TransportLease for WireLease {
                         Refusal::Connection => ended += 1,
                         Refusal::Stream => refusals += 1,
                     }
-                    match again {
-                        None => {}
-                        Some(Some(body)) => request.body = Some(body),
-                        // Its source is read already.
-                        Some(None) => return Err(error),
-                    }
                     if refusals > MAX_REFUSALS || ended > MAX_ENDED {
                         return Err(error);
+                    }
+                    match replay {
+                        None => {}
+                        Some(Some(replay)) => request.body = Some(replay.body()),
+                        // Its source is read already.
+                        Some(None) => return Err(error),
                     }
                     lease = pool.checkout(connect_timeout).await?;
                 }
