@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,15 +13,17 @@ use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
 use sluice_core::transport::EngineKind;
-use sluice_core::{Agent, AgentConfig, ConnectionEventKind, Origin, RequestBody};
+use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, Origin, RequestBody};
 use support::observer::observer;
 use support::raw_server::{Connection as RawConnection, RawServer};
-use support::{Events, Outcome, agent_with, engine, get, pattern, post, recorder, upload};
+use support::{Events, Outcome, SHORT, agent_with, engine, get, kept, pattern, post, recorder, upload};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const WINDOW: usize = 64 * 1024;
+/// Whether a write or a read meets the reset first is chance.
+const ROUNDS: usize = 100;
 
 /// An upload without end.
 struct Endless {
@@ -85,6 +89,75 @@ async fn on_http1_a_connection_whose_server_reads_no_further_is_closed() {
     agent.dispatch(get(&server.origin()), handler);
     server.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     assert_eq!(events.finish().await.body, b"ok");
+}
+
+/// Says `answer` to each of `ROUNDS` connections as soon as there is a head, and drops it with the rest unread: a reset
+/// follows.
+fn answer_and_reset(answer: &'static [u8]) -> Origin {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = Origin::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    std::thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            stream.read_exact(&mut head).unwrap();
+            stream.write_all(answer).unwrap();
+        }
+    });
+    origin
+}
+
+#[tokio::test]
+async fn a_response_is_read_whose_connection_takes_no_more() {
+    if engine() == EngineKind::Reqwest {
+        // Its connections write beneath hyper, and a failed write ends them.
+        return;
+    }
+    let origin =
+        answer_and_reset(b"HTTP/1.1 413 Payload Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig");
+    let agent = agent_with(AgentConfig::default());
+    for round in 0..ROUNDS {
+        let outcome = send_endless(&agent, &origin).finish(&agent).await;
+        assert!(outcome.end.is_ok(), "in round {round}: {:?}", outcome.end);
+        assert_eq!((outcome.head().status, &outcome.body[..]), (413, &b"big"[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_no_more_and_says_nothing_is_one_error() {
+    let origin = answer_and_reset(b"");
+    let agent = agent_with(AgentConfig::default());
+    for _ in 0..ROUNDS {
+        match send_endless(&agent, &origin).finish(&agent).await.end {
+            Err(CoreError::System(error)) => assert!(["ECONNRESET", "EPIPE"].contains(&error.code), "{error:?}"),
+            Err(CoreError::Socket(text)) => assert_eq!(text, "other side closed"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_that_takes_no_more_has_its_time_to_answer_and_no_longer() {
+    if engine() == EngineKind::Reqwest {
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("sluice-early-{}", std::process::id()));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let mut config = AgentConfig::default();
+    config.transport.socket.socket_path = Some(path.clone());
+    let agent = agent_with(config);
+    let (handler, mut events) = recorder();
+    let mut options = post(
+        &Origin::parse("http://early.test").unwrap(),
+        kept(WINDOW, agent.gauge(), vec![7; 10_000_000]),
+    );
+    options.headers_timeout = Some(SHORT);
+    agent.dispatch(options, handler);
+    let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+    stream.shutdown(Shutdown::Read).unwrap();
+    assert_eq!(events.error().await, CoreError::HeadersTimeout);
+    std::fs::remove_file(path).unwrap();
 }
 
 fn h2_agent() -> Agent {

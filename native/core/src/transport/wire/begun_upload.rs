@@ -37,6 +37,13 @@ impl BegunUpload {
         self.lock().take()
     }
 
+    /// The connection's socket takes no more: from here on the server is waited for.
+    pub fn refused(&self) {
+        if let Some(upload) = self.lock().clone() {
+            upload.finish();
+        }
+    }
+
     /// The connection's socket has taken so many bytes.
     pub fn written(&self, bytes: usize) {
         if !self.is_some.load(Ordering::Acquire) {

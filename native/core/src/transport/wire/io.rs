@@ -28,6 +28,11 @@ pub struct WireIo {
     begun: Arc<BegunUpload>,
     rest: Arc<Rest>,
     gauge: Arc<ByteGauge>,
+    /// Why the peer takes no more. What it said before is read all the same: a server that will not have a request
+    /// answers, and closes with the rest of it unread (RFC 9112 §9.6).
+    refusal: Option<io::Error>,
+    /// There is nothing more to read, and so nothing to wait for where the peer takes no more.
+    is_read: bool,
 }
 
 impl WireIo {
@@ -41,6 +46,8 @@ impl WireIo {
             begun: Arc::clone(&connection.begun),
             rest: Arc::clone(&connection.rest),
             gauge: Arc::clone(gauge),
+            refusal: None,
+            is_read: false,
         }
     }
 
@@ -80,7 +87,14 @@ impl AsyncRead for WireIo {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(this.read_stream(cx, buf))?;
+        let outcome = ready!(this.read_stream(cx, buf));
+        if outcome.is_err() || buf.filled().len() == before {
+            this.is_read = true;
+            if let Some(refusal) = this.refusal.take() {
+                return Poll::Ready(Err(refusal));
+            }
+        }
+        outcome?;
         let read = &mut buf.filled_mut()[before..];
         this.info.count_read(read.len());
         if let Some(left) = this.tap.read(read) {
@@ -130,6 +144,8 @@ impl AsyncWrite for WireIo {
             meter,
             begun,
             rest,
+            refusal,
+            is_read,
             ..
         } = self.get_mut();
         rest.set_flushed(false);
@@ -137,7 +153,10 @@ impl AsyncWrite for WireIo {
         if switch.is_off() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        socket.with(|mut stream| {
+        if refusal.is_some() {
+            return Poll::Pending;
+        }
+        let written = socket.with(|mut stream| {
             tap.write_through(bufs, |bufs| {
                 let written = match bufs {
                     [single] => stream.as_mut().poll_write(cx, single),
@@ -151,6 +170,18 @@ impl AsyncWrite for WireIo {
                 }
                 written
             })
-        })
+        });
+        match written {
+            Poll::Ready(Err(error)) if meter.is_none() && !*is_read && is_refusal(&error) => {
+                begun.refused();
+                *refusal = Some(error);
+                Poll::Pending
+            }
+            written => written,
+        }
     }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
