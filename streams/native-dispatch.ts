@@ -2,14 +2,14 @@
  * One dispatched request: reads the native source and calls the handler, without a stream between. The runtime pushes
  * nothing; what this has not taken waits behind the gate.
  */
-import { binding, ReadState, Word } from '../native/binding.ts'
+import { binding, ReadState } from '../native/binding.ts'
 import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
 import { Delivery, toHeaderRecord } from './dispatch-shim.ts'
 import type { GateController, GateHandler, HeaderRecord } from './dispatch-shim.ts'
-import { currentTurn, isKept, RequestFlag, splitHeaderText, unwatch, words } from './exchange.ts'
+import { currentTurn, isKept, RequestFlag, splitHeaderText, unwatch } from './exchange.ts'
 import type { Receiver, ResponseHead, Submission, SubmissionBatch, WireRequest } from './exchange.ts'
 import { KeptUpload } from './kept-upload.ts'
-import { CHUNK_BYTES } from './native-source.ts'
+import { CHUNK_BYTES, NativeReader } from './native-reader.ts'
 import { TunnelSocket } from './tunnel-socket.ts'
 import { Upload, UploadLengthError } from './upload.ts'
 import type { UploadObserver, UploadSource } from './upload.ts'
@@ -74,6 +74,9 @@ export class NativeDispatch<Controller extends NativeController>
   private isPumping = false
   private isPumpQueued = false
   private held: Held | null = null
+  /** Of a body that did not come with its head. */
+  private reader: NativeReader | null = null
+  private readonly pumpBound = (): void => this.pumpAgain()
 
   constructor(
     handler: GateHandler<Controller>,
@@ -159,6 +162,7 @@ export class NativeDispatch<Controller extends NativeController>
     const flat = splitHeaderText(head.headerText)
     controller.setRawHeaders(flat, head.isHttp2)
     if (!head.isComplete) {
+      this.reader = new NativeReader(this.id, this.pumpBound)
       this.head(head.status, toHeaderRecord(flat), head.statusText)
       this.pump()
       return
@@ -173,6 +177,7 @@ export class NativeDispatch<Controller extends NativeController>
   }
 
   onReadable(): void {
+    this.reader?.endWait()
     this.pump()
   }
 
@@ -195,10 +200,7 @@ export class NativeDispatch<Controller extends NativeController>
     if (this.isSubmitted) binding.requestHandleResume(this.id)
     if (!this.hasHead || this.isPumpQueued || this.isPumping) return
     this.isPumpQueued = true
-    queueMicrotask(() => {
-      this.isPumpQueued = false
-      this.pump()
-    })
+    queueMicrotask(this.pumpBound)
   }
 
   /** `onRequestStart`; false when the request is over. */
@@ -232,6 +234,11 @@ export class NativeDispatch<Controller extends NativeController>
     )
   }
 
+  private pumpAgain(): void {
+    this.isPumpQueued = false
+    this.pump()
+  }
+
   private pump(): void {
     const { controller } = this
     if (this.isPumping) return
@@ -259,15 +266,24 @@ export class NativeDispatch<Controller extends NativeController>
 
   /** One read; true when the source has nothing more to say now. */
   private pumpSource(): boolean {
-    const chunk = binding.bodyRead(this.id, CHUNK_BYTES, false)
-    const state = words[Word.readState]!
+    const reader = this.reader!
+    if (reader.isGreedy) {
+      // Deliveries go on when others have had their turn.
+      reader.startTurn()
+      this.isPumpQueued = true
+      startImmediate(this.pumpBound)
+      return true
+    }
+    const chunk = reader.read(CHUNK_BYTES)
+    const { state } = reader
     const isOver = state === ReadState.ended || state === ReadState.failed
     const end = isOver ? binding.bodyEnd(this.id) : ''
     if (isOver) {
       this.isSubmitted = false
+      reader.close()
       unwatch(this.id)
     }
-    if (chunk !== undefined) this.data(chunk as Buffer)
+    if (chunk !== null) this.data(chunk)
     if (state === ReadState.failed) {
       this.failBody(this.owner.toError(JSON.parse(end) as CoreErrorInfo))
     } else if (isOver) {
@@ -275,7 +291,7 @@ export class NativeDispatch<Controller extends NativeController>
       this.held = { body: null, trailerText: end }
       return false
     }
-    return isOver || chunk === undefined
+    return isOver || (chunk === null && !reader.wait())
   }
 
   /**
@@ -304,6 +320,7 @@ export class NativeDispatch<Controller extends NativeController>
   }
 
   protected override dropSource(): void {
+    this.reader?.close()
     if (this.isSubmitted) {
       this.isSubmitted = false
       binding.requestHandleAbort(this.id)

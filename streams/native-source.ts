@@ -2,29 +2,21 @@
  * The body of one response as the runtime holds it: `pull` takes what is there and lifts the gate, `cancel` drops the
  * connection. One consumer. A source that is garbage collected unread cancels itself; the finalizer knows only its id.
  */
-import { binding, ReadState, Word } from '../native/binding.ts'
+import { binding, ReadState } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
-import { unwatch, watch, words } from './exchange.ts'
+import { unwatch, watch } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
 import type { KeptUpload } from './kept-upload.ts'
+import { CHUNK_BYTES, NativeReader } from './native-reader.ts'
 import type { Upload } from './upload.ts'
 
-/** A caller may replace the clock. */
-const { setImmediate: startImmediate, setTimeout: startTimeout, clearTimeout: stopTimeout } = globalThis
+// Taken when the module loads: test suites install clocks of their own.
+const { setImmediate: startImmediate } = globalThis
 
 /**
  * `open` → `ended` (everything read; trailers known) | `failed` (everything read; error known) | `cancelled`.
  */
 export type SourceState = 'open' | 'ended' | 'failed' | 'cancelled'
-
-/** A default read's chunk: 64–256 KiB per read is flat, smaller costs calls. */
-export const CHUNK_BYTES = 256 * 1024
-
-/** A socket with less to read than is worth a wake-up is the runtime's after so long (ms). */
-const PATIENCE = 1
-
-/** Bytes that are read in one turn of the event loop: half a millisecond. */
-const TURN_BYTES = 2 * 1024 * 1024
 
 interface Abandoned {
   id: number
@@ -52,15 +44,7 @@ export class NativeSource implements Receiver {
   private wake: (() => void) | null = null
   private readonly trailerWaiters: (() => void)[] = []
   private pipe: PipeReceiver | null = null
-  /** Bytes that were read since the event loop last ran. */
-  private taken = 0
-  /** The last read found neither the queue nor the socket with anything. */
-  private isDrained = false
-  private isAtSocket = false
-  /** Ends a wait at the socket. */
-  private patience: NodeJS.Timeout | null = null
-  /** Memory for a chunk. */
-  private room: Buffer<ArrayBuffer> | null = null
+  private readonly reader: NativeReader
   private readonly upload: Upload | KeptUpload | null
   private readonly finalizer: Abandoned
 
@@ -74,6 +58,7 @@ export class NativeSource implements Receiver {
     this.id = id
     this.contentLength = contentLength
     this.toError = toError
+    this.reader = new NativeReader(id, () => this.onReadable())
     this.upload = upload?.isRunning === true ? upload : null
     this.finalizer = { id, notify: null }
     abandoned.register(this, this.finalizer, this)
@@ -99,54 +84,36 @@ export class NativeSource implements Receiver {
   }
 
   /** At most `max` queued bytes in fresh memory; `null` when there is none: look at `state`, or await `ready`. */
-  pull(max: number = CHUNK_BYTES): Uint8Array<ArrayBuffer> | null {
+  pull(max: number = CHUNK_BYTES): Buffer<ArrayBuffer> | null {
     if (this.state !== 'open') return null
-    this.looksAnew()
-    const chunk = binding.bodyRead(this.id, max, true) as Uint8Array<ArrayBuffer> | undefined
-    if (chunk === undefined && words[Word.readState] === ReadState.direct) return this.pullDirectly(max)
-    this.settleAt(words[Word.readState]!)
-    if (chunk === undefined) return null
-    this.taken += chunk.byteLength
+    const chunk = this.reader.read(max)
+    this.settleAt(this.reader.state)
     return chunk
-  }
-
-  /** How much there is shows only afterwards: a chunk that is not full is copied, and its memory is the next one's. */
-  private pullDirectly(max: number): Uint8Array<ArrayBuffer> | null {
-    const room = this.room?.byteLength === max ? this.room : Buffer.allocUnsafeSlow(max)
-    const filled = this.pullInto(room)
-    this.room = filled === max || this.state !== 'open' ? null : room
-    if (filled === max) return room
-    return filled === 0 ? null : new Uint8Array(room.subarray(0, filled))
   }
 
   /** Fills `view` with what is queued; 0 when there is nothing: look at `state`, or await `ready`. */
   pullInto(view: Uint8Array): number {
     if (this.state !== 'open') return 0
-    this.looksAnew()
-    const filled = binding.bodyReadInto(this.id, view)
-    this.isDrained = words[Word.readState] === ReadState.drained
-    this.settleAt(words[Word.readState]!)
-    this.taken += filled
+    const filled = this.reader.readInto(view)
+    this.settleAt(this.reader.state)
     return filled
   }
 
   /** Whether others are due on this thread: a server may fill a body as fast as it is read. */
   get isGreedy(): boolean {
-    return this.taken >= TURN_BYTES
+    return this.reader.isGreedy
   }
 
   /** Lets the event loop run. */
   nextTurn(): Promise<void> {
-    this.taken = 0
+    this.reader.startTurn()
     return new Promise((resolve) => startImmediate(resolve))
   }
 
   /** Whether `pull` would say something now; takes nothing. */
   peek(): boolean {
     if (this.state !== 'open') return true
-    this.looksAnew()
-    binding.bodyRead(this.id, 0, false)
-    const readState = words[Word.readState]!
+    const readState = this.reader.look()
     // With bytes before it, an end is seen only when they have been read.
     this.settleAt(readState)
     return readState !== ReadState.empty
@@ -163,37 +130,9 @@ export class NativeSource implements Receiver {
       wake()
       return
     }
-    this.taken = 0
     this.wake = wake
     watch(this.id, this)
-    if (this.isDrained) this.waitAtSocket()
-  }
-
-  /** A look at the body ends a wait at its socket. */
-  private looksAnew(): void {
-    this.isDrained = false
-    this.isAtSocket = false
-  }
-
-  private waitAtSocket(): void {
-    this.isDrained = false
-    this.wait(true)
-    if (!this.isAtSocket) return
-    if (this.patience === null) this.patience = startTimeout(this.onImpatient, PATIENCE)
-    else this.patience.refresh()
-  }
-
-  /** Too little has come to be told of it, or it was, and this finds nothing to do. */
-  private readonly onImpatient = (): void => {
-    if (this.isAtSocket) this.wait(false)
-  }
-
-  /** At the socket, or on the runtime; what is there already is told at once. */
-  private wait(isPatient: boolean): void {
-    binding.bodyWait(this.id, isPatient)
-    const readState = words[Word.readState]!
-    this.isAtSocket = readState === ReadState.drained
-    if (!this.isAtSocket && readState !== ReadState.empty) this.onReadable()
+    if (this.reader.wait()) this.onReadable()
   }
 
   /** Drops what is left. `error` is what a later read gets to see. Harmless when the source has ended. */
@@ -231,7 +170,7 @@ export class NativeSource implements Receiver {
   onError(_info: CoreErrorInfo): void {}
 
   onReadable(): void {
-    this.isAtSocket = false
+    this.reader.endWait()
     if (this.pipe === null && this.upload?.isRunning !== true) unwatch(this.id)
     this.wakeUp()
   }
@@ -265,8 +204,7 @@ export class NativeSource implements Receiver {
   private settle(state: SourceState, error: unknown): void {
     this.state = state
     this.error = error
-    this.room = null
-    if (this.patience !== null) stopTimeout(this.patience)
+    this.reader.close()
     abandoned.unregister(this)
     if (this.pipe === null) unwatch(this.id)
     this.wakeUp()

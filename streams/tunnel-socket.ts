@@ -7,7 +7,7 @@ import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
 import { unwatch, watch, words } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
-import { CHUNK_BYTES } from './native-source.ts'
+import { CHUNK_BYTES } from './native-reader.ts'
 
 // Taken when the module loads: test suites install clocks of their own.
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
