@@ -1,7 +1,7 @@
 /** The arguments of `fetch`, checked and made into one request (Fetch §5.4). */
 import { Readable } from 'node:stream'
 import { bodyStreamState } from '../streams/body-stream.ts'
-import { RequestFlag } from '../streams/exchange.ts'
+import { isLarge, RequestFlag } from '../streams/exchange.ts'
 import type { WireRequest } from '../streams/exchange.ts'
 import { readCacheHeaders, readPolicies } from './fetch-policies.ts'
 import { InvalidArgumentError, RequestContentLengthMismatchError } from './errors.ts'
@@ -317,6 +317,7 @@ export function toWireRequest(request: FetchRequest): WireRequest {
     host: host ?? '',
     headers: flat,
     body: body.kind === 'bytes' ? body.bytes : null,
+    isKept: body.kind === 'bytes' && isLarge(body.bytes),
     upload: body.kind === 'stream' ? { length: request.contentLength ?? contentLength } : null,
     file: body.kind === 'file' ? body.range : null,
     ...request.limits,

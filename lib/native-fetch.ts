@@ -2,7 +2,7 @@
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
-import { isKept, unwatch } from '../streams/exchange.ts'
+import { unwatch } from '../streams/exchange.ts'
 import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
 import { lockFile } from '../streams/file-source.ts'
 import { KeptUpload } from '../streams/kept-upload.ts'
@@ -61,7 +61,7 @@ export class NativeFetch implements Receiver, Submission {
   private openUpload(): Upload | KeptUpload | null {
     const { body, trailers } = this.request
     const onFailure = (error: unknown): void => this.failUpload(error)
-    if (body.kind === 'bytes' && isKept(body.bytes)) return new KeptUpload(body.bytes, onFailure)
+    if (this.wire.isKept) return new KeptUpload(this.wire.body!, onFailure)
     if (body.kind !== 'stream') return null
     const upload = new Upload(body.source, onFailure, this.wire.upload?.length, null, trailers)
     upload.lock()

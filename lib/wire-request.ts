@@ -1,6 +1,6 @@
 /** From a valid request of `dispatch` to what crosses to the engine: undici's rules for the connection's life included. */
 import { isIP } from 'node:net'
-import { RequestFlag } from '../streams/exchange.ts'
+import { isLarge, RequestFlag } from '../streams/exchange.ts'
 import type { WireRequest } from '../streams/exchange.ts'
 import { expectsPayload } from './dispatch-request.ts'
 import type { DispatchRequest } from './dispatch-request.ts'
@@ -19,6 +19,7 @@ export function toWireRequest(request: DispatchRequest, isKeepAlive: boolean): W
     host: host ?? '',
     headers: request.headers,
     body: body.kind === 'bytes' ? body.bytes : null,
+    isKept: body.kind === 'bytes' && isLarge(body.bytes),
     upload: body.kind === 'stream' ? { length: request.contentLength, trailers: request.trailers } : null,
     file: body.kind === 'file' ? body.range : null,
     connectTimeout: null,

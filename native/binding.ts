@@ -232,12 +232,15 @@ export interface NativeBinding {
   bodyPipeToFile(id: number, fd: number): void
   /** Stops a pipe: the file descriptor is not used after the `piped` completion. */
   bodyPipeStop(id: number): void
-  /** Appends one chunk of a streamed upload; returns the bytes of credit left (≤ 0: wait for `uploadReady`). */
+  /**
+   * Appends one chunk of a streamed upload, or none; returns the bytes of credit left (≤ 0: wait for `uploadReady`), and
+   * NaN where nobody takes more.
+   */
   uploadWrite(id: number, chunk: Uint8Array): number
   /**
-   * Copies what follows in a body that crosses in pieces, as far as there is credit; whether that was the last, and
-   * `undefined` for a body that is not as long as it was. `uploadReady` says when to call again: also after the last,
-   * where the body is to be sent once more.
+   * Copies what follows in a body that crosses in pieces, as far as there is credit; whether there is more to take, and
+   * `undefined` for a body that is not as long as it was. `uploadReady` says when to call again: also after the last
+   * piece, where the body is to be sent once more.
    */
   uploadFrom(id: number, body: Uint8Array): boolean | undefined
   /** `trailers` of a body without a length: names and values separated by NUL, latin1; empty for none. */

@@ -86,8 +86,10 @@ export interface WireRequest {
   host: string
   /** Flat names and values, without `host`, `connection` and those that frame the message. */
   headers: string[]
-  /** Copied as the request crosses, unless {@link isKept} says otherwise. */
+  /** Copied as the request crosses, unless it {@link isKept}. */
   body: Uint8Array | null
+  /** The body stays here, and crosses by `uploadFrom` against credit. */
+  isKept: boolean
   /** The body comes through `uploadWrite`; its length in bytes, or `null` for chunked, which may have trailers. */
   upload: { length: number | null; trailers?: (() => string | Promise<string>) | null } | null
   /** The body is a file's; it is opened as it crosses. */
@@ -130,8 +132,8 @@ const INLINE_BODY = 16 * 1024
 /** A larger body stays where it is, and crosses in pieces: as a whole it would be copied into fresh memory. */
 const APART_BODY = 1024 * 1024
 
-/** Whether a body of these bytes crosses by `uploadFrom`, against credit. */
-export function isKept(body: Uint8Array): boolean {
+/** Whether a body is one that is to be kept. */
+export function isLarge(body: Uint8Array): boolean {
   return body.byteLength > APART_BODY
 }
 
@@ -297,7 +299,7 @@ export class SubmissionBatch {
     const { servername, upgrade, host } = request
     let text = `${request.origin}\0${request.method}\0${request.target}\0${servername}\0${upgrade}\0${host}`
     for (let index = 0; index < headers.length; index++) text += `\0${headers[index]}`
-    const isInline = body !== null && body.byteLength <= INLINE_BODY
+    const isInline = body !== null && !request.isKept && body.byteLength <= INLINE_BODY
     const bytes = RECORD_WORDS * 4 + text.length + (isInline ? body.byteLength : 0)
     const size = (bytes + 3) & ~3
     this.reserve(size)
@@ -312,7 +314,7 @@ export class SubmissionBatch {
     } else if (isInline) {
       flags |= FLAG_BODY_INLINE
       length = body.byteLength
-    } else if (body !== null && isKept(body)) {
+    } else if (body !== null && request.isKept) {
       flags |= FLAG_BODY_KEPT
       length = body.byteLength
     } else if (body !== null) {

@@ -7,8 +7,10 @@ import { UploadLengthError } from './upload.ts'
 import type { UploadObserver } from './upload.ts'
 
 export class KeptUpload {
-  /** Until the last byte has crossed, or the upload was stopped. */
+  /** Until the last byte has crossed, or nobody takes more. */
   isRunning = true
+  /** Called when `isRunning` has become false. */
+  onOver: (() => void) | null = null
   private bytes: Uint8Array | null
   private readonly onFailure: (error: unknown) => void
   private readonly observer: UploadObserver | null
@@ -35,13 +37,14 @@ export class KeptUpload {
   /** The runtime has room, or begins again. */
   onReady(): void {
     if (this.bytes === null) return
-    const state = binding.uploadFrom(this.id, this.bytes)
-    if (state === undefined) {
+    const isRunning = binding.uploadFrom(this.id, this.bytes)
+    if (isRunning === undefined) {
       this.stop()
       this.onFailure(new UploadLengthError())
       return
     }
-    this.isRunning = !state
+    this.isRunning = isRunning
+    if (!isRunning) this.onOver?.()
   }
 
   stop(): void {

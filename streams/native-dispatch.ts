@@ -6,7 +6,7 @@ import { binding, ReadState } from '../native/binding.ts'
 import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
 import { Delivery, toHeaderRecord } from './dispatch-shim.ts'
 import type { GateController, GateHandler, HeaderRecord } from './dispatch-shim.ts'
-import { currentTurn, isKept, RequestFlag, splitHeaderText, unwatch } from './exchange.ts'
+import { currentTurn, RequestFlag, splitHeaderText, unwatch } from './exchange.ts'
 import type { Receiver, ResponseHead, Submission, SubmissionBatch, WireRequest } from './exchange.ts'
 import { KeptUpload } from './kept-upload.ts'
 import { CHUNK_BYTES, NativeReader } from './native-reader.ts'
@@ -88,11 +88,11 @@ export class NativeDispatch<Controller extends NativeController>
     super(handler, controller)
     this.request = request
     this.owner = owner
-    this.upload = source === null ? this.keep(request.body) : this.read(source, request.upload)
+    this.upload = source === null ? this.keep(request) : this.read(source, request.upload)
   }
 
-  private keep(body: Uint8Array | null): KeptUpload | null {
-    return body !== null && isKept(body) ? new KeptUpload(body, (error) => this.failUpload(error), this) : null
+  private keep({ body, isKept }: WireRequest): KeptUpload | null {
+    return isKept ? new KeptUpload(body!, (error) => this.failUpload(error), this) : null
   }
 
   private read(source: UploadSource, announced: WireRequest['upload']): Upload {

@@ -45,7 +45,7 @@ export class NativeSource implements Receiver {
   private readonly trailerWaiters: (() => void)[] = []
   private pipe: PipeReceiver | null = null
   private readonly reader: NativeReader
-  private readonly upload: Upload | KeptUpload | null
+  private upload: Upload | KeptUpload | null
   private readonly finalizer: Abandoned
 
   /** `upload` is the request's body, where it crosses in pieces: it may go on while the response is read. */
@@ -62,8 +62,12 @@ export class NativeSource implements Receiver {
     this.upload = upload?.isRunning === true ? upload : null
     this.finalizer = { id, notify: null }
     abandoned.register(this, this.finalizer, this)
-    if (this.upload !== null) watch(id, this)
-    else unwatch(id)
+    if (this.upload === null) {
+      unwatch(id)
+    } else {
+      watch(id, this)
+      this.upload.onOver = () => this.dropUpload()
+    }
   }
 
   /** Called after the source was collected unread; must not reach the source. */
@@ -177,6 +181,12 @@ export class NativeSource implements Receiver {
 
   onUploadReady(): void {
     this.upload?.onReady()
+  }
+
+  /** Without it nobody but a reader is told of anything. */
+  private dropUpload(): void {
+    this.upload = null
+    if (this.pipe === null && this.wake === null) unwatch(this.id)
   }
 
   onPiped(_written: number, isStopped: boolean, info: CoreErrorInfo | null): void {

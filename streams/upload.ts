@@ -18,6 +18,8 @@ const BATCH = 64 * 1024
 // Taken when the module loads: test suites install clocks of their own.
 const { setImmediate: startImmediate } = globalThis
 
+const kNothing = new Uint8Array(0)
+
 type Chunk = string | Uint8Array
 type Result = IteratorResult<Chunk, unknown>
 
@@ -66,6 +68,8 @@ export class Upload {
   private room = 0
   /** Chunks since the event loop had its turn. */
   private burst = 0
+  /** Called when `isRunning` has become false. */
+  onOver: (() => void) | null = null
   /** The source's error before it was read: a request may wait long for its connection. */
   failure: { error: unknown } | null = null
   private readonly onEarlyError: ((error: unknown) => void) | null
@@ -113,8 +117,14 @@ export class Upload {
     })
   }
 
-  /** The runtime has room again. */
+  /** The runtime has room again, or takes no more: then there is nothing to read the source for. */
   onReady(): void {
+    const mayBeOver = !this.isStopped && this.left !== 0
+    if (mayBeOver && Number.isNaN(binding.uploadWrite(this.id, kNothing))) this.stop(undefined)
+    else this.goOn()
+  }
+
+  private goOn(): void {
     const { wake } = this
     this.wake = null
     wake?.()
@@ -127,7 +137,8 @@ export class Upload {
     this.reader ??= openReader(this.source)
     this.reader.stop(error)
     this.stopWatching()
-    this.onReady()
+    this.goOn()
+    this.onOver?.()
   }
 
   /** The reader has listeners of its own. */
@@ -157,6 +168,7 @@ export class Upload {
     if (this.isStopped) return
     this.isStopped = true
     binding.uploadEnd(this.id, trailers)
+    this.onOver?.()
     this.observer?.requestSent()
   }
 
@@ -199,6 +211,7 @@ export class Upload {
 
   private cross(chunk: Uint8Array): void {
     this.room = binding.uploadWrite(this.id, chunk)
+    if (Number.isNaN(this.room) && this.left !== 0) this.stop(undefined)
   }
 
   /** A source that answers in microtasks, with chunks that need no credit, would keep every event from coming. */

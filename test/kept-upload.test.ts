@@ -118,7 +118,7 @@ describe.each(['fetch', 'dispatch'] as const)('%s', (way) => {
 test.each(['wire', 'reqwest'] as const)('a redirect in the midst of it has it sent again on %s', async (transport) => {
   await using server = await startServer(async (request, response) => {
     if (request.url === '/') {
-      request.once('data', () => response.writeHead(307, { location: '/again', connection: 'close' }).end())
+      request.once('data', () => response.writeHead(307, { location: '/again' }).end())
       return
     }
     response.end(await read(request))
@@ -153,6 +153,19 @@ test('memory that is taken away is one error, and the connection is dropped', as
   })
   await until(() => agent.stats.bufferedBytes === 0)
 })
+
+test.each([2 ** 20, 2 ** 20 + 1])(
+  'memory of %i bytes that grows before it crosses is sent as it is then',
+  async (length) => {
+    await using server = await servers['HTTP/1.1']()
+    await using agent = new Agent()
+    const buffer = new ArrayBuffer(length, { maxByteLength: 2 ** 21 })
+    const recorder = send(agent, server.origin, new Recorder(), { method: 'POST', body: new Uint8Array(buffer) })
+    buffer.resize(2 ** 21)
+    await recorder.ended
+    expect(recorder.body.toString()).toBe(sha256(new Uint8Array(2 ** 21)))
+  },
+)
 
 test('an abort lets go of it', async () => {
   await using server = await servers['HTTP/1.1'](new Promise(() => {}))

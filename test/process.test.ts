@@ -35,6 +35,13 @@ beforeEach(async () => {
       case '/upload':
         request.resume().on('end', () => flood(response))
         break
+      case '/see-other':
+        request.once('data', () => response.writeHead(303, { location: '/flood', connection: 'close' }).end())
+        break
+      case '/refused':
+        response.writeHead(413, { 'content-length': 2 ** 30 })
+        request.once('data', () => response.write(CHUNK, () => response.destroy()))
+        break
       case '/late/head':
         finish = () => response.end('late')
         break
@@ -57,6 +64,9 @@ beforeEach(async () => {
         break
       case '/late/upload':
         finish = () => request.resume().on('end', () => response.end('late'))
+        break
+      case '/late/again':
+        request.resume().on('end', () => response.writeHead(307, { location: '/late/early' }).end())
         break
       case '/late/early':
         response.write('early')
@@ -93,6 +103,11 @@ describe('a process ends by itself, with nothing closed, after', () => {
     ['a dispatched request that was aborted', 'done'],
     ['an idle connection that is kept', 'done'],
     ['an upload whose response nobody reads', ''],
+    ['an upload from memory whose response nobody reads', ''],
+    ['an upload that a redirect has cut short', ''],
+    ['an upload from memory that a redirect has cut short', ''],
+    ['an upload whose server closes within its answer', ''],
+    ['an upload from memory whose server closes within its answer', ''],
   ])('%s', async (kind, output) => {
     using client = run('process-client.ts', [kind, server.origin, file])
     expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
@@ -114,6 +129,8 @@ describe('a process is held while it awaits', () => {
     ['a dispatched body', 'done'],
     ['an upload', 'done'],
     ['an upload whose response has begun', ''],
+    ['an upload from memory whose response has begun', ''],
+    ['an upload from memory that was sent again, and whose response has begun', ''],
   ])('%s, and ends after it', async (kind, output) => {
     using client = run('process-client.ts', [kind, server.origin, file])
     await until(() => finish !== null || !client.isRunning())

@@ -4,7 +4,7 @@ import { Agent, fetch } from '../lib/index.ts'
 import { binding } from '../native/binding.ts'
 import { until } from './support/deadline.ts'
 import { collectGarbage, untilCollected } from './support/gc.ts'
-import { startFlood, startServer, type Flood } from './support/servers.ts'
+import { flood as writeFlood, startFlood, startServer, type Flood } from './support/servers.ts'
 import { startScript } from './support/script.ts'
 
 const SECOND = { timeoutMs: 1000 }
@@ -119,6 +119,27 @@ describe('garbage collection releases the socket of', () => {
     expect(server.sockets.size).toBe(1)
     await collectGarbage()
     await untilCollected(allClosed, SECOND)
+    await until(nothingHeld)
+  })
+
+  test.each<[string, () => unknown]>([
+    ['memory', () => Buffer.alloc(8 * MiB)],
+    ['a stream', () => ReadableStream.from([Buffer.alloc(4 * MiB), Buffer.alloc(4 * MiB)])],
+  ])('a response that came before the end of an upload from %s', async (_, open) => {
+    let uploads = 0
+    await using uploading = await startServer((request, response) => {
+      response.flushHeaders()
+      request.resume().on('end', () => {
+        uploads++
+        writeFlood(response)
+      })
+    })
+    await forget(async () => {
+      const init = { method: 'POST', body: open() as never, duplex: 'half', dispatcher: agent } as const
+      return (await fetch(uploading.origin, init)).status
+    })
+    await until(() => uploads === 1)
+    await untilCollected(() => uploading.sockets.size === 0, SECOND)
     await until(nothingHeld)
   })
 

@@ -27,6 +27,13 @@ async function* uploaded(): AsyncGenerator<Uint8Array> {
   for (let chunk = 0; chunk < 64; chunk++) yield new Uint8Array(256 * 1024)
 }
 
+/** More than the sockets hold. */
+const large = new Uint8Array(24 * 1024 * 1024)
+
+/** Sends a body of either kind, and reads nothing of the response. */
+const post = (path: string, body: Uint8Array | AsyncIterable<Uint8Array>) => async (): Promise<void> =>
+  void (await fetch(origin + path, { method: 'POST', body, duplex: 'half' }))
+
 const kinds: Record<string, () => unknown> = {
   'an agent that was made and never used': () => new Agent(),
   'an unread small body': () => fetch(`${origin}/small`),
@@ -50,8 +57,12 @@ const kinds: Record<string, () => unknown> = {
     await (await fetch(`${origin}/small`, { dispatcher: new Agent({ keepAliveTimeout: 600_000 }) })).text()
     finished()
   },
-  'an upload whose response nobody reads': async () =>
-    void (await fetch(`${origin}/upload`, { method: 'POST', body: uploaded(), duplex: 'half' })),
+  'an upload whose response nobody reads': post('/upload', uploaded()),
+  'an upload from memory whose response nobody reads': post('/upload', large),
+  'an upload that a redirect has cut short': post('/see-other', uploaded()),
+  'an upload from memory that a redirect has cut short': post('/see-other', large),
+  'an upload whose server closes within its answer': post('/refused', uploaded()),
+  'an upload from memory whose server closes within its answer': post('/refused', large),
   // These wait for a server that takes its time.
   'a head': () => fetch(`${origin}/late/head`).then(finished),
   'a read': async () => (await fetch(`${origin}/late/body`)).body!.getReader().read().then(finished),
@@ -65,9 +76,9 @@ const kinds: Record<string, () => unknown> = {
   'a dispatched body': () => dispatch('/late/body'),
   'an upload': () =>
     fetch(`${origin}/late/upload`, { method: 'POST', body: uploaded(), duplex: 'half' }).then(finished),
-  'an upload whose response has begun': async () => {
-    await fetch(`${origin}/late/early`, { method: 'POST', body: uploaded(), duplex: 'half' })
-  },
+  'an upload whose response has begun': post('/late/early', uploaded()),
+  'an upload from memory whose response has begun': post('/late/early', large),
+  'an upload from memory that was sent again, and whose response has begun': post('/late/again', large),
 }
 
 await kinds[kind!]!()

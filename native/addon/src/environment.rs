@@ -116,6 +116,12 @@ impl Environment {
         );
     }
 
+    /// The request's upload goes on, or begins again.
+    pub fn begin_upload<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance) {
+        request.is_uploading.set(true);
+        self.hold(cx, request, request.awaits.get());
+    }
+
     /// The request's upload has ended.
     pub fn end_upload<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance) {
         request.is_uploading.set(false);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
-use sluice_core::{HeaderList, UploadQueue};
+use sluice_core::{HeaderList, Pushed, UploadError, UploadQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
@@ -162,40 +162,44 @@ pub fn resume(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     Ok(cx.undefined())
 }
 
-/// `uploadWrite(id, chunk)`: the credit left, in bytes.
+/// `uploadWrite(id, chunk)`: the credit left, in bytes; NaN where nobody takes more.
 pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let id = id_argument(&mut cx)?;
     let chunk = cx.argument::<JsUint8Array>(1)?;
     let environment = Environment::get(&mut cx)?;
-    let left = environment
-        .with(id, |request| {
-            let upload = request.upload.as_ref();
-            upload.map_or(0, |upload| upload.push_copy(chunk.as_slice(&cx)))
-        })
-        .unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
-    Ok(cx.number(left as f64))
+    let left = environment.with(id, |request| {
+        let upload = request.upload.as_ref()?;
+        let left = upload.push_copy(chunk.as_slice(&cx));
+        if upload.is_over() {
+            environment.end_upload(&mut cx, request);
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
+        Some(left as f64)
+    });
+    Ok(cx.number(left.flatten().unwrap_or(f64::NAN)))
 }
 
-/// `uploadFrom(id, body)`: whether that was the last of it; `undefined` for a body of another length than announced.
+/// `uploadFrom(id, body)`: whether there is more to take; `undefined` for a body of another length than announced.
 pub fn upload_from(mut cx: FunctionContext) -> JsResult<JsValue> {
     let id = id_argument(&mut cx)?;
     let body = cx.argument::<JsUint8Array>(1)?;
     let environment = Environment::get(&mut cx)?;
-    let state = environment.with(id, |request| {
+    let pushed = environment.with(id, |request| {
         let Some(upload) = request.upload.as_ref() else {
-            return Ok(true);
+            return Ok(Pushed::Over);
         };
-        let taken = upload.push_from(body.as_slice(&cx));
-        if taken == Ok(true) {
+        let pushed = upload.push_from(body.as_slice(&cx))?;
+        if pushed == Pushed::More {
+            environment.begin_upload(&mut cx, request);
+        } else {
             environment.end_upload(&mut cx, request);
         }
-        taken
+        Ok::<_, UploadError>(pushed)
     });
-    Ok(match state {
-        Some(Ok(is_last)) => cx.boolean(is_last).upcast(),
-        // Its end is on its way.
-        None => cx.boolean(true).upcast(),
+    Ok(match pushed {
+        Some(Ok(pushed)) => cx.boolean(pushed == Pushed::More).upcast(),
+        None => cx.boolean(false).upcast(),
         Some(Err(_)) => cx.undefined().upcast(),
     })
 }

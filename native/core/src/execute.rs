@@ -438,8 +438,13 @@ async fn silent_server(progress: &UploadProgress, limit: Option<Duration>) {
     let Some(limit) = limit else {
         return std::future::pending().await;
     };
-    progress.finished().await;
-    sleep(limit).await;
+    loop {
+        progress.finished().await;
+        tokio::select! {
+            () = sleep(limit) => return,
+            () = progress.begun_again() => {}
+        }
+    }
 }
 
 /// Resolves after `limit` without a frame in which the gate was open all the time.

@@ -64,5 +64,5 @@ pub use resolve::DnsOptions;
 pub use response::{RedirectedTo, ResponseStart};
 pub use tls::{ClientIdentity, TlsOptions, TlsVersions};
 pub use upload::UploadError;
-pub use upload_queue::UploadQueue;
+pub use upload_queue::{Pushed, UploadQueue};
 pub use vigil::Vigil;

@@ -34,6 +34,11 @@ impl Spare {
         })
     }
 
+    /// Nothing comes next.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// A copy of `bytes`.
     pub fn copy(&self, bytes: &[u8]) -> Bytes {
         if bytes.len() < LEAST {

@@ -36,6 +36,7 @@ pub struct UploadBody {
     source: Source,
     left: Option<u64>,
     progress: Arc<UploadProgress>,
+    attempt: u32,
 }
 
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl UploadReplay {
         UploadBody {
             source,
             left: self.length,
+            attempt: self.progress.begin(),
             progress: self.progress,
         }
     }
@@ -85,13 +87,16 @@ fn open(queue: Arc<UploadQueue>) -> Source {
 impl UploadBody {
     /// `None` for an empty body, which needs no polling.
     pub fn new(body: RequestBody) -> (Option<Self>, Arc<UploadProgress>) {
-        let progress = Arc::new(UploadProgress::new(match &body {
-            RequestBody::Stream { queue, .. } => Some(Arc::clone(queue)),
-            _ => None,
-        }));
+        let (queue, is_repeatable) = match &body {
+            RequestBody::Stream { queue, .. } => (Some(Arc::clone(queue)), queue.is_kept()),
+            RequestBody::Empty => (None, false),
+            RequestBody::Bytes(_) | RequestBody::File(_) => (None, true),
+        };
+        let progress = Arc::new(UploadProgress::new(queue, is_repeatable));
+        let attempt = progress.begin();
         let (source, left) = match body {
             RequestBody::Empty => {
-                progress.finish();
+                progress.finish(attempt);
                 return (None, progress);
             }
             RequestBody::Bytes(bytes) if bytes.is_empty() => return Self::new(RequestBody::Empty),
@@ -111,6 +116,7 @@ impl UploadBody {
                 source,
                 left,
                 progress: Arc::clone(&progress),
+                attempt,
             }),
             progress,
         )
@@ -161,7 +167,7 @@ impl UploadBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let counted = self.count(frame);
                 if self.is_end_stream() {
-                    self.progress.finish();
+                    self.progress.finish(self.attempt);
                 }
                 Poll::Ready(Some(counted.map(Frame::data)))
             }
@@ -174,7 +180,7 @@ impl UploadBody {
                     Source::Queue(queue, _) => queue.take_trailers(),
                     _ => None,
                 };
-                self.progress.finish();
+                self.progress.finish(self.attempt);
                 Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Poll::Pending => {
@@ -219,10 +225,15 @@ impl Body for UploadBody {
 impl Drop for UploadBody {
     fn drop(&mut self) {
         if let Source::Queue(queue, round) = &self.source {
-            queue.close_round(*round);
+            // An engine that has all that was announced does not wait for the source to say so.
+            if self.left == Some(0) {
+                queue.close_round(*round);
+            } else {
+                queue.abandon_round(*round);
+            }
         }
         // An engine that dropped the body reads the response now, whatever became of the upload.
-        self.progress.finish();
+        self.progress.finish(self.attempt);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the rest of a request knows of its upload, and says to it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -12,35 +12,66 @@ use crate::upload_queue::UploadQueue;
 /// What the rest of a request knows of its upload.
 #[derive(Debug, Default)]
 pub struct UploadProgress {
+    /// How often the body was begun: what becomes of one of before says nothing.
+    attempt: AtomicU32,
     is_finished: AtomicBool,
+    /// The socket takes no more, whatever the engine still has.
+    is_refused: AtomicBool,
     is_stopped: AtomicBool,
     /// The body is not to be sent yet.
     is_held: AtomicBool,
+    /// The body may be begun again.
+    is_repeatable: bool,
     failure: OnceLock<UploadError>,
-    finished: Notify,
+    changed: Notify,
     body: Mutex<Option<Waker>>,
     /// Of a streamed body.
     queue: Option<Arc<UploadQueue>>,
 }
 
 impl UploadProgress {
-    pub fn new(queue: Option<Arc<UploadQueue>>) -> Self {
+    pub fn new(queue: Option<Arc<UploadQueue>>, is_repeatable: bool) -> Self {
         Self {
             queue,
+            is_repeatable,
             ..Self::default()
         }
     }
 
-    /// Resolves when the engine has taken the whole body. Cancel safe.
+    /// The body is sent from its beginning. Returns what tells this time from others.
+    pub fn begin(&self) -> u32 {
+        let attempt = self.attempt.fetch_add(1, Ordering::AcqRel) + 1;
+        self.is_finished.store(false, Ordering::Release);
+        self.is_refused.store(false, Ordering::Release);
+        self.is_held.store(false, Ordering::Release);
+        self.changed.notify_waiters();
+        attempt
+    }
+
+    /// Resolves when the engine has taken the whole body, or its socket takes no more. Cancel safe.
     pub async fn finished(&self) {
-        while !self.is_finished() {
-            let finished = self.finished.notified();
-            tokio::pin!(finished);
-            finished.as_mut().enable();
-            if self.is_finished() {
+        self.changed_to(true).await;
+    }
+
+    /// Resolves when that is no longer so, since the body is sent again. Cancel safe.
+    pub async fn begun_again(&self) {
+        if self.is_repeatable {
+            self.changed_to(false).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn changed_to(&self, is_over: bool) {
+        let is_now = || (self.is_finished() || self.is_refused.load(Ordering::Acquire)) == is_over;
+        while !is_now() {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if is_now() {
                 return;
             }
-            finished.await;
+            changed.await;
         }
     }
 
@@ -48,10 +79,22 @@ impl UploadProgress {
         self.is_finished.load(Ordering::Acquire)
     }
 
-    /// The engine has taken the whole body, or no more of it.
-    pub fn finish(&self) {
+    /// The engine has taken the whole body, or no more of it, in the given attempt.
+    pub fn finish(&self, attempt: u32) {
+        if self.attempt.load(Ordering::Acquire) != attempt {
+            return;
+        }
         self.is_finished.store(true, Ordering::Release);
-        self.finished.notify_waiters();
+        self.changed.notify_waiters();
+    }
+
+    /// The socket takes no more: from here on the server is waited for, and nobody needs the source.
+    pub fn refuse(&self) {
+        self.is_refused.store(true, Ordering::Release);
+        if let Some(queue) = &self.queue {
+            queue.abandon();
+        }
+        self.changed.notify_waiters();
     }
 
     /// Resolves at [`UploadProgress::stop`]. For the task that polls the body, and no other. Cancel safe.
@@ -105,7 +148,7 @@ impl UploadProgress {
         self.is_stopped.store(true, Ordering::Release);
         // An engine that waits for its socket does not ask the body, which may hold a window until then.
         if let Some(queue) = &self.queue {
-            queue.close();
+            queue.abandon();
         }
         self.wake_body();
     }

@@ -16,6 +16,17 @@ type CreditListener = Box<dyn Fn() + Send + Sync>;
 /// What is copied at once of a body that its owner keeps.
 const PIECE: usize = 64 * 1024;
 
+/// What became of a body that was to be taken further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// There is more, and no credit.
+    More,
+    /// All of it was taken.
+    Last,
+    /// Nobody takes the rest, unless the body is begun again.
+    Over,
+}
+
 /// Chunks of a streamed upload between their source and the socket; bounded by credit.
 pub struct UploadQueue {
     state: Mutex<QueueState>,
@@ -39,6 +50,8 @@ struct QueueState {
     trailers: Option<HeaderMap>,
     is_source_waiting: bool,
     is_closed: bool,
+    /// The source was told that nobody takes the rest.
+    is_told: bool,
     reader: Option<Waker>,
     /// How often the body was begun. A body of before finds nothing here, and closes nothing.
     round: u32,
@@ -66,6 +79,7 @@ impl UploadQueue {
                 trailers: None,
                 is_source_waiting: false,
                 is_closed: false,
+                is_told: false,
                 reader: None,
                 round: 0,
                 position: 0,
@@ -102,6 +116,7 @@ impl UploadQueue {
         state.position = 0;
         state.end = None;
         state.is_closed = false;
+        state.is_told = false;
         state.is_metered = false;
         state.is_source_waiting = false;
         drop(state);
@@ -129,26 +144,34 @@ impl UploadQueue {
         if state.is_closed || state.end.is_some() {
             return 0;
         }
+        if chunk.is_empty() {
+            return self.left(&state);
+        }
         self.take(&mut state, chunk)
     }
 
-    /// Takes copies of what follows in `whole`, as far as there is credit; whether that was the last. The source waits
-    /// for its listener otherwise.
+    /// Takes copies of what follows in `whole`, as far as there is credit; the source waits for its listener then.
     ///
     /// # Errors
-    /// [`UploadError::LengthMismatch`] for a body that is not as long as it was.
-    pub fn push_from(&self, whole: &[u8]) -> Result<bool, UploadError> {
-        if self.kept != Some(whole.len()) {
-            return Err(UploadError::LengthMismatch);
-        }
+    /// [`UploadError::LengthMismatch`] for a body of which something is missing that was not taken.
+    pub fn push_from(&self, whole: &[u8]) -> Result<Pushed, UploadError> {
         loop {
             let (round, position) = {
                 let state = self.lock();
-                if state.is_closed || state.end.is_some() {
-                    return Ok(state.position == whole.len());
+                if state.end.is_some() {
+                    return Ok(Pushed::Last);
+                }
+                if state.is_closed {
+                    return Ok(Pushed::Over);
+                }
+                if state.is_source_waiting {
+                    return Ok(Pushed::More);
                 }
                 (state.round, state.position)
             };
+            if self.kept != Some(whole.len()) {
+                return Err(UploadError::LengthMismatch);
+            }
             let piece = &whole[position..whole.len().min(position + PIECE)];
             let copy = self.spare.copy(piece);
             let mut state = self.lock();
@@ -156,32 +179,37 @@ impl UploadQueue {
                 continue;
             }
             state.position += piece.len();
+            self.take(&mut state, copy);
             if state.position == whole.len() {
                 state.end = Some(Ok(()));
-            }
-            let left = self.take(&mut state, copy);
-            if state.end.is_some() {
-                return Ok(true);
-            }
-            if left <= 0 {
-                return Ok(false);
+                state.is_source_waiting = false;
             }
         }
+    }
+
+    /// Nobody takes what the source still has.
+    pub fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_closed && state.end.is_none()
     }
 
     fn take(&self, state: &mut QueueState, chunk: Bytes) -> i64 {
         self.gauge.add(chunk.len());
         state.credit.take(chunk.len());
         state.frames.push_back(chunk);
-        // With the agent's budget spent, one chunk at a time.
-        let left = if self.gauge.is_spent() {
-            state.credit.left().min(0)
-        } else {
-            state.credit.left()
-        };
+        let left = self.left(state);
         state.is_source_waiting = left <= 0;
         wake(state);
         left
+    }
+
+    /// With the agent's budget spent, one chunk at a time.
+    fn left(&self, state: &QueueState) -> i64 {
+        if self.gauge.is_spent() {
+            state.credit.left().min(0)
+        } else {
+            state.credit.left()
+        }
     }
 
     pub fn finish(&self) {
@@ -294,7 +322,7 @@ impl UploadQueue {
         state.frames.is_empty() && state.end == Some(Ok(())) && state.trailers.is_none()
     }
 
-    /// The socket takes no more.
+    /// The socket takes no more. The source learns of it otherwise.
     pub fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
@@ -307,6 +335,30 @@ impl UploadQueue {
         if state.round == round {
             state.is_closed = true;
             self.discard(&mut state);
+        }
+    }
+
+    /// Nobody takes more of the body: a source that has more is told, once.
+    pub fn abandon(&self) {
+        self.abandon_locked(self.lock());
+    }
+
+    /// The same, unless the body was begun again.
+    pub fn abandon_round(&self, round: u32) {
+        let state = self.lock();
+        if state.round == round {
+            self.abandon_locked(state);
+        }
+    }
+
+    fn abandon_locked(&self, mut state: MutexGuard<'_, QueueState>) {
+        state.is_closed = true;
+        self.discard(&mut state);
+        let tell = state.end.is_none() && !std::mem::replace(&mut state.is_told, true);
+        drop(state);
+        self.spare.clear();
+        if tell {
+            (self.on_credit)();
         }
     }
 
@@ -378,42 +430,81 @@ mod tests {
         assert_eq!((told.load(Ordering::SeqCst), queue.held()), (1, 0));
     }
 
-    fn kept(window: usize, length: usize) -> (Arc<UploadQueue>, Arc<ByteGauge>) {
-        let gauge: Arc<ByteGauge> = Arc::default();
-        let queue = UploadQueue::kept(window, Arc::clone(&gauge), Box::new(|| {}), length);
-        (Arc::new(queue), gauge)
+    fn kept(window: usize, length: usize) -> (UploadQueue, Arc<AtomicUsize>) {
+        let (mut queue, told) = queue(window);
+        queue.kept = Some(length);
+        (queue, told)
+    }
+
+    fn take(queue: &UploadQueue) -> Bytes {
+        queue.next().now_or_never().unwrap().unwrap().unwrap()
     }
 
     #[test]
     fn what_its_owner_keeps_is_taken_as_far_as_there_is_credit() {
         let body = vec![1; 3 * PIECE];
-        let (queue, _) = kept(PIECE + 1, body.len());
+        let (queue, told) = kept(PIECE + 1, body.len());
         queue.open();
-        assert_eq!(queue.push_from(&body), Ok(false));
-        assert_eq!(queue.held(), 2 * PIECE);
-        queue.next().now_or_never().unwrap().unwrap().unwrap();
-        queue.next().now_or_never().unwrap().unwrap().unwrap();
-        assert_eq!(queue.push_from(&body), Ok(true), "the rest");
-        assert_eq!(queue.push_from(&body), Ok(true), "nothing more");
-        assert_eq!(queue.next().now_or_never().unwrap().unwrap().unwrap().len(), PIECE);
-        assert!(queue.next().now_or_never().unwrap().is_none());
+        assert_eq!(queue.push_from(&body), Ok(Pushed::More));
+        assert_eq!(queue.push_from(&body), Ok(Pushed::More), "nothing without credit");
+        assert_eq!((queue.held(), told.load(Ordering::SeqCst)), (2 * PIECE, 0));
+        take(&queue);
+        take(&queue);
+        assert!(queue.next().now_or_never().is_none());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
         assert_eq!(queue.push_from(&body[1..]), Err(UploadError::LengthMismatch));
+        assert_eq!(queue.push_from(&body), Ok(Pushed::Last));
+        assert_eq!(take(&queue).len(), PIECE);
+        assert!(queue.next().now_or_never().unwrap().is_none());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert_eq!(queue.push_from(&[]), Ok(Pushed::Last), "its memory may go");
+    }
+
+    #[test]
+    fn the_last_piece_asks_for_nothing_although_it_uses_the_credit_up() {
+        let (queue, told) = kept(PIECE, PIECE);
+        let round = queue.open();
+        assert_eq!(queue.push_from(&[1; PIECE]), Ok(Pushed::Last));
+        take(&queue);
+        assert!(queue.next().now_or_never().unwrap().is_none());
+        queue.abandon_round(round);
+        assert_eq!(told.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_source_that_has_more_is_told_once_that_nobody_takes_it() {
+        let (streamed, told) = queue(PIECE);
+        let round = streamed.open();
+        streamed.push(Bytes::from_static(b"0123"));
+        assert!(!streamed.is_over());
+        streamed.abandon();
+        streamed.abandon_round(round);
+        assert_eq!((streamed.is_over(), told.load(Ordering::SeqCst)), (true, 1));
+
+        let body = vec![1; 3 * PIECE];
+        let (queue, told) = kept(PIECE, body.len());
+        let round = queue.open();
+        assert_eq!(queue.push_from(&body), Ok(Pushed::More));
+        queue.abandon_round(round);
+        queue.abandon();
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert_eq!(queue.push_from(&body), Ok(Pushed::Over));
+        assert_eq!((queue.held(), queue.gauge.held()), (0, 0));
     }
 
     #[test]
     fn a_body_that_is_begun_again_has_nothing_from_before() {
         let body: Vec<u8> = (0..=255).cycle().take(3 * PIECE).collect();
-        let (queue, gauge) = kept(PIECE, body.len());
+        let (queue, told) = kept(PIECE, body.len());
         let first = queue.open();
-        for _ in 0..3 {
-            queue.push_from(&body).unwrap();
-            queue.next().now_or_never().unwrap().unwrap().unwrap();
-        }
-        queue.close_round(first);
+        queue.set_metered(true);
+        queue.push_from(&body).unwrap();
+        take(&queue);
+        queue.abandon_round(first);
         let second = queue.open();
-        assert_eq!(gauge.held(), 0);
-        queue.close_round(first);
-        assert_eq!(queue.push_from(&body), Ok(false), "closed by nobody");
+        assert_eq!((queue.gauge.held(), told.load(Ordering::SeqCst)), (0, 2));
+        queue.abandon_round(first);
+        assert_eq!(queue.push_from(&body), Ok(Pushed::More), "it is nobody's");
         let mut cx = Context::from_waker(Waker::noop());
         assert!(matches!(
             queue.poll_next(first, &mut cx),
@@ -423,9 +514,13 @@ mod tests {
             Poll::Ready(Some(Ok(piece))) => assert_eq!(piece, body[..PIECE]),
             other => panic!("{other:?}"),
         }
-        queue.close_round(second);
-        assert_eq!(gauge.held(), 0);
-        assert_eq!(queue.push_from(&body), Ok(false));
-        assert_eq!(gauge.held(), 0);
+        assert!(queue.poll_next(second, &mut cx).is_pending());
+        assert_eq!(queue.held(), 0, "this engine does not meter");
+        queue.abandon_round(second);
+        assert_eq!(
+            told.load(Ordering::SeqCst),
+            4,
+            "with the credit, and with the end of it"
+        );
     }
 }

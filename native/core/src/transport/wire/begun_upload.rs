@@ -37,10 +37,10 @@ impl BegunUpload {
         self.lock().take()
     }
 
-    /// The connection's socket takes no more: from here on the server is waited for.
+    /// The connection's socket takes no more.
     pub fn refused(&self) {
         if let Some(upload) = self.lock().clone() {
-            upload.finish();
+            upload.refuse();
         }
     }
 

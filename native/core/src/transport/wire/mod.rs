@@ -246,6 +246,9 @@ fn unsent(mut error: TrySendError<http::Request<OutgoingBody>>, request: &mut Wi
     match error.take_message() {
         Some(message) => {
             request.body = message.into_body().into_upload();
+            if let Some(body) = &request.body {
+                body.progress().release();
+            }
             Unsent::Stale
         }
         None => Unsent::Failed(classify(error.error(), Phase::Head, peer)),
