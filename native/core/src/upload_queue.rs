@@ -13,7 +13,7 @@ use crate::upload::UploadError;
 
 type CreditListener = Box<dyn Fn() + Send + Sync>;
 
-/// What is copied at once of a body that its owner keeps.
+/// What is copied at once.
 const PIECE: usize = 64 * 1024;
 
 /// What became of a body that was to be taken further.
@@ -129,9 +129,14 @@ impl UploadQueue {
         self.lock().credit.held()
     }
 
-    /// Takes a copy of a chunk, as [`UploadQueue::push`] does the chunk.
+    /// Takes a copy of a chunk, as [`UploadQueue::push`] does the chunk. The engine has its beginning while the rest is
+    /// copied.
     pub fn push_copy(&self, chunk: &[u8]) -> i64 {
-        self.push(self.spare.copy(chunk))
+        let mut left = self.push(Bytes::new());
+        for piece in chunk.chunks(PIECE) {
+            left = self.push(self.spare.copy(piece));
+        }
+        left
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
@@ -428,6 +433,17 @@ mod tests {
         queue.close();
         queue.written(5);
         assert_eq!((told.load(Ordering::SeqCst), queue.held()), (1, 0));
+    }
+
+    #[test]
+    fn a_copy_is_taken_piece_by_piece_and_whole() {
+        let (queue, _) = queue(2 * PIECE);
+        let chunk: Vec<u8> = (0..=255).cycle().take(3 * PIECE - 1).collect();
+        assert_eq!(queue.push_copy(&chunk), 1 - PIECE as i64);
+        let pieces = [take(&queue), take(&queue), take(&queue)];
+        assert_eq!(pieces.concat(), chunk);
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
+        assert_eq!(queue.push_copy(&[]), 2 * PIECE as i64 - queue.held() as i64);
     }
 
     fn kept(window: usize, length: usize) -> (UploadQueue, Arc<AtomicUsize>) {
