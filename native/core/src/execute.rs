@@ -1,14 +1,11 @@
 //! One request from the wire to its handler.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{HeaderMap, Method};
+use http::Method;
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
@@ -20,10 +17,11 @@ use crate::decode::{ReadableBody, decode};
 use crate::error::CoreError;
 use crate::handler::DispatchHandler;
 use crate::header_list::HeaderList;
-use crate::pause::PauseState;
+use crate::prefetch::prefetch;
 use crate::redirect::{RedirectPolicy, Redirects, is_redirect, unexpected_redirect};
 use crate::request::{DispatchOptions, FetchOptions, RequestBody};
 use crate::response::RedirectedTo;
+use crate::silence::{body_timeout_error, headers_timeout_error, silent_body, silent_server};
 use crate::size_limit::SizeLimit;
 use crate::transport::{
     ConnectionSlot, Framing, Route, Transport, TransportBody, TransportLease, WireRequest, WireResponse, upload_error,
@@ -32,12 +30,6 @@ use crate::tunnel::run_tunnel;
 use crate::upload::UploadBody;
 use crate::upload_progress::UploadProgress;
 use crate::upload_queue::UploadQueue;
-
-/// A body of known length up to this goes to the handler with its head, if it is there already.
-const COMPLETE_BODY: u64 = 16 * 1024;
-/// A body of unknown length is asked for its next frame, before there is demand, only while it is smaller than this:
-/// below one socket read (8 KiB at first), so that a large body stops after the read that brought its head.
-const COMPLETE_UNSIZED_BODY: usize = 4 * 1024;
 
 /// The methods for which undici announces an empty body.
 const EXPECTS_PAYLOAD: [&str; 6] = ["POST", "PUT", "PATCH", "QUERY", "PROPFIND", "PROPPATCH"];
@@ -431,126 +423,4 @@ impl Drop for StopUpload {
     fn drop(&mut self) {
         self.0.stop();
     }
-}
-
-/// Resolves `limit` after the upload has left: undici's headersTimeout does not run while the request is written.
-async fn silent_server(progress: &UploadProgress, limit: Option<Duration>) {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    loop {
-        progress.finished().await;
-        tokio::select! {
-            () = sleep(limit) => return,
-            () = progress.begun_again() => {}
-        }
-    }
-}
-
-/// Resolves after `limit` without a frame in which the gate was open all the time.
-async fn silent_body(pause: &PauseState, limit: Option<Duration>) {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    loop {
-        pause.wait_if_paused().await;
-        let resumes = pause.resumes();
-        sleep(limit).await;
-        if !pause.is_paused() && pause.resumes() == resumes {
-            return;
-        }
-    }
-}
-
-fn headers_timeout_error(is_http2: bool, limit: Option<Duration>) -> CoreError {
-    let timeout_ms = limit.unwrap_or_default().as_millis();
-    if is_http2 {
-        CoreError::Http2HeadersTimeout { timeout_ms }
-    } else {
-        CoreError::HeadersTimeout
-    }
-}
-
-fn body_timeout_error(is_http2: bool, limit: Option<Duration>) -> CoreError {
-    let timeout_ms = limit.unwrap_or_default().as_millis();
-    if is_http2 {
-        CoreError::Http2BodyTimeout { timeout_ms }
-    } else {
-        CoreError::BodyTimeout
-    }
-}
-
-/// What came with the head.
-struct Prefetched {
-    data: Bytes,
-    trailers: HeaderMap,
-    end: Option<Result<(), CoreError>>,
-}
-
-/// Takes what is there without waiting for the server.
-async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &mut B) -> Prefetched {
-    let mut frames: Vec<Bytes> = Vec::new();
-    let mut held = 0;
-    let mut trailers = HeaderMap::new();
-    let mut has_yielded = false;
-    let end = loop {
-        if body.is_end_stream() {
-            break Some(Ok(()));
-        }
-        let wanted = match body.size_hint().exact() {
-            Some(left) => left + held as u64 <= COMPLETE_BODY || frames.is_empty(),
-            None => held < COMPLETE_UNSIZED_BODY,
-        };
-        if !wanted {
-            break None;
-        }
-        match body.frame().now_or_never() {
-            Some(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => {
-                    held += data.len();
-                    frames.push(data);
-                }
-                Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
-            },
-            Some(Some(Err(error))) => break Some(Err(error)),
-            Some(None) => break Some(Ok(())),
-            // The connection's task moves the bytes it already has only when it runs again.
-            None if !has_yielded => {
-                has_yielded = true;
-                run_others().await;
-            }
-            None => break None,
-        }
-    };
-    Prefetched {
-        data: join(frames),
-        trailers,
-        end,
-    }
-}
-
-fn join(mut frames: Vec<Bytes>) -> Bytes {
-    match frames.len() {
-        0 => Bytes::new(),
-        1 => frames.swap_remove(0),
-        _ => {
-            let mut joined = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
-            frames.iter().for_each(|frame| joined.extend_from_slice(frame));
-            joined.freeze()
-        }
-    }
-}
-
-/// Lets every task that is ready run once. tokio's `yield_now` would ask the operating system for events first.
-async fn run_others() {
-    let mut has_run = false;
-    let others = std::future::poll_fn(|cx| {
-        if has_run {
-            return Poll::Ready(());
-        }
-        has_run = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    });
-    pin!(others).await;
 }
