@@ -192,6 +192,7 @@ export class NativeDispatch<Controller extends NativeController>
 
   /** The consumer paused: the gate goes down, and what has arrived waits. */
   pause(): void {
+    this.reader?.dropRoom()
     if (this.isSubmitted) binding.requestHandlePause(this.id)
   }
 

@@ -87,12 +87,20 @@ export class NativeReader {
   /** After a read that found nothing: one completion will tell of more. True where there is more already. */
   wait(): boolean {
     this.taken = 0
-    if (this.state !== ReadState.drained) return false
+    if (this.state !== ReadState.drained) {
+      this.dropRoom()
+      return false
+    }
     const isThere = this.arm(true)
     if (!this.isAtSocket) return isThere
     if (this.patience === null) this.patience = startTimeout(() => this.onImpatient(), PATIENCE)
     else this.patience.refresh()
     return false
+  }
+
+  /** Nothing is read for a while: what no budget counts is not held. */
+  dropRoom(): void {
+    this.room = null
   }
 
   /** The completion came. */
@@ -109,7 +117,9 @@ export class NativeReader {
 
   /** Too little has come to be told of it, or it was, and this finds nothing to do. */
   private onImpatient(): void {
-    if (this.isAtSocket && this.arm(false)) this.onReadable()
+    if (!this.isAtSocket) return
+    this.dropRoom()
+    if (this.arm(false)) this.onReadable()
   }
 
   /** At the socket, or on the runtime; true where there is something already. */

@@ -117,11 +117,19 @@ export class Upload {
     })
   }
 
-  /** The runtime has room again, or takes no more: then there is nothing to read the source for. */
+  /** The runtime has room again, or takes no more. */
   onReady(): void {
     const mayBeOver = !this.isStopped && this.left !== 0
-    if (mayBeOver && Number.isNaN(binding.uploadWrite(this.id, kNothing))) this.stop(undefined)
+    if (mayBeOver && Number.isNaN(binding.uploadWrite(this.id, kNothing))) this.leave()
     else this.goOn()
+  }
+
+  /**
+   * There is nothing to read the source for. A dispatched request is sure to end, and stops it with its error; a
+   * response may never be read, but if its error is on its way, that is the source's too.
+   */
+  private leave(): void {
+    if (this.observer === null) startImmediate(() => this.stop(undefined))
   }
 
   private goOn(): void {
@@ -211,7 +219,7 @@ export class Upload {
 
   private cross(chunk: Uint8Array): void {
     this.room = binding.uploadWrite(this.id, chunk)
-    if (Number.isNaN(this.room) && this.left !== 0) this.stop(undefined)
+    if (Number.isNaN(this.room)) this.leave()
   }
 
   /** A source that answers in microtasks, with chunks that need no credit, would keep every event from coming. */

@@ -2,12 +2,12 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { Agent } from '../lib/index.ts'
+import { Agent, fetch } from '../lib/index.ts'
 import type { DispatchOptions } from '../lib/index.ts'
 import { binding } from '../native/binding.ts'
 import { until } from './support/deadline.ts'
 import { Recorder, send } from './support/recorder.ts'
-import { startServer } from './support/servers.ts'
+import { startServer, startTcpServer } from './support/servers.ts'
 
 type Body = DispatchOptions['body']
 
@@ -135,4 +135,67 @@ describe.each(['wire', 'reqwest'] as const)('a source that was sent before, %s',
       expect(recorder.body.toString()).toBe('onetwo')
     }
   })
+})
+
+describe.each(['fetch', 'dispatch'] as const)('the source of a %s', (way) => {
+  /** What a stream's source is cancelled with, and what the request fails with. */
+  async function failed(agent: Agent, origin: string, end: () => void): Promise<[unknown, unknown]> {
+    const cancelled = Promise.withResolvers<unknown>()
+    const body = new ReadableStream({
+      pull(controller) {
+        controller.enqueue(new Uint8Array(64 * 1024))
+      },
+      cancel: (reason) => cancelled.resolve(reason),
+    }) as never
+    setTimeout(end, 50)
+    if (way === 'fetch') {
+      const failure = await fetch(origin, { method: 'POST', body, duplex: 'half', dispatcher: agent }).catch(
+        (error: unknown) => error,
+      )
+      return [await cancelled.promise, failure]
+    }
+    const recorder = post(agent, origin, body)
+    await recorder.ended
+    return [await cancelled.promise, recorder.error]
+  }
+
+  test('is cancelled with the error of a connection that was reset', async () => {
+    await using server = await startTcpServer((socket) => void socket.pause())
+    await using agent = new Agent()
+    const reset = (): void => {
+      for (const socket of server.sockets) socket.resetAndDestroy()
+    }
+    const [reason, error] = await failed(agent, server.origin, reset)
+    expect(reason).toBe(error)
+    expect(way === 'fetch' ? (error as Error).cause : error).toMatchObject({ code: 'ECONNRESET' })
+  })
+
+  test('is cancelled with the error of an agent that was destroyed', async () => {
+    await using server = await startTcpServer((socket) => void socket.pause())
+    const agent = new Agent()
+    const [reason, error] = await failed(agent, server.origin, () => void agent.destroy(new Error('mine')))
+    expect(reason).toBe(error)
+    expect(way === 'fetch' ? (error as Error).cause : error).toMatchObject({ message: 'mine' })
+  })
+})
+
+test.each([
+  [65_536, 1],
+  [65_536, 4],
+  [300_000, 1],
+])('a source whose chunks of %i bytes, %i of them, use the credit up runs to its end', async (size, count) => {
+  await using server = await startEcho()
+  await using agent = new Agent({ uploadWindowBytes: 65_536 })
+  const told: string[] = []
+  async function* generate(): AsyncGenerator<Uint8Array> {
+    for (let chunk = 0; chunk < count; chunk++) yield new Uint8Array(size)
+    told.push('source')
+  }
+  const recorder = new Recorder('current', { head: () => told.push('head') })
+  Object.assign(recorder.handler, { onRequestSent: () => told.push('sent') })
+  const headers = { 'content-length': String(size * count) }
+  send(agent, server.origin, recorder, { method: 'POST', body: generate(), headers })
+  await recorder.ended
+  expect(recorder.bytes).toBe(size * count)
+  expect(told).toEqual(['source', 'sent', 'head'])
 })

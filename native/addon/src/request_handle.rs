@@ -168,16 +168,19 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let chunk = cx.argument::<JsUint8Array>(1)?;
     let environment = Environment::get(&mut cx)?;
     let left = environment.with(id, |request| {
-        let upload = request.upload.as_ref()?;
+        let Some(upload) = request.upload.as_ref() else {
+            return 0.0;
+        };
         let left = upload.push_copy(chunk.as_slice(&cx));
         if upload.is_over() {
             environment.end_upload(&mut cx, request);
-            return None;
+            return f64::NAN;
         }
         #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
-        Some(left as f64)
+        let left = left as f64;
+        left
     });
-    Ok(cx.number(left.flatten().unwrap_or(f64::NAN)))
+    Ok(cx.number(left.unwrap_or(0.0)))
 }
 
 /// `uploadFrom(id, body)`: whether there is more to take; `undefined` for a body of another length than announced.

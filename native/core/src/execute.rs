@@ -249,6 +249,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
             () = silent_server(&upload.0, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
+    upload.0.answered();
     if response.start.headers.size() >= options.max_header_size {
         return Err(CoreError::HeadersOverflow);
     }

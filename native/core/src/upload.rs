@@ -227,7 +227,7 @@ impl Drop for UploadBody {
         if let Source::Queue(queue, round) = &self.source {
             // An engine that has all that was announced does not wait for the source to say so.
             if self.left == Some(0) {
-                queue.close_round(*round);
+                queue.complete_round(*round);
             } else {
                 queue.abandon_round(*round);
             }

@@ -88,6 +88,13 @@ impl UploadProgress {
         self.changed.notify_waiters();
     }
 
+    /// There is an answer to the request.
+    pub fn answered(&self) {
+        if let Some(queue) = &self.queue {
+            queue.answered();
+        }
+    }
+
     /// The socket takes no more: from here on the server is waited for, and nobody needs the source.
     pub fn refuse(&self) {
         self.is_refused.store(true, Ordering::Release);

@@ -50,6 +50,8 @@ struct QueueState {
     trailers: Option<HeaderMap>,
     is_source_waiting: bool,
     is_closed: bool,
+    /// There is an answer: without one the request's error tells the source.
+    is_answered: bool,
     /// The source was told that nobody takes the rest.
     is_told: bool,
     reader: Option<Waker>,
@@ -79,6 +81,7 @@ impl UploadQueue {
                 trailers: None,
                 is_source_waiting: false,
                 is_closed: false,
+                is_answered: false,
                 is_told: false,
                 reader: None,
                 round: 0,
@@ -116,6 +119,7 @@ impl UploadQueue {
         state.position = 0;
         state.end = None;
         state.is_closed = false;
+        state.is_answered = false;
         state.is_told = false;
         state.is_metered = false;
         state.is_source_waiting = false;
@@ -166,10 +170,10 @@ impl UploadQueue {
                 if state.end.is_some() {
                     return Ok(Pushed::Last);
                 }
-                if state.is_closed {
+                if state.is_told {
                     return Ok(Pushed::Over);
                 }
-                if state.is_source_waiting {
+                if state.is_closed || state.is_source_waiting {
                     return Ok(Pushed::More);
                 }
                 (state.round, state.position)
@@ -192,10 +196,10 @@ impl UploadQueue {
         }
     }
 
-    /// Nobody takes what the source still has.
+    /// The source was told that nobody takes what it still has.
     pub fn is_over(&self) -> bool {
         let state = self.lock();
-        state.is_closed && state.end.is_none()
+        state.is_told && state.end.is_none()
     }
 
     fn take(&self, state: &mut QueueState, chunk: Bytes) -> i64 {
@@ -334,18 +338,33 @@ impl UploadQueue {
         self.discard(&mut state);
     }
 
-    /// As [`UploadQueue::close`], unless the body was begun again.
-    pub fn close_round(&self, round: u32) {
+    /// The engine has all that was announced, unless the body was begun again: a source that waits may go on to its end.
+    pub fn complete_round(&self, round: u32) {
         let mut state = self.lock();
-        if state.round == round {
-            state.is_closed = true;
-            self.discard(&mut state);
+        if state.round != round {
+            return;
+        }
+        state.is_closed = true;
+        self.discard(&mut state);
+        let tell = std::mem::take(&mut state.is_source_waiting);
+        drop(state);
+        if tell {
+            (self.on_credit)();
         }
     }
 
-    /// Nobody takes more of the body: a source that has more is told, once.
+    /// Nobody takes more of the body: a source that has more is told, once, and not before there is an answer.
     pub fn abandon(&self) {
         self.abandon_locked(self.lock());
+    }
+
+    /// There is an answer to the request.
+    pub fn answered(&self) {
+        let mut state = self.lock();
+        state.is_answered = true;
+        if state.is_closed {
+            self.abandon_locked(state);
+        }
     }
 
     /// The same, unless the body was begun again.
@@ -359,7 +378,7 @@ impl UploadQueue {
     fn abandon_locked(&self, mut state: MutexGuard<'_, QueueState>) {
         state.is_closed = true;
         self.discard(&mut state);
-        let tell = state.end.is_none() && !std::mem::replace(&mut state.is_told, true);
+        let tell = state.is_answered && state.end.is_none() && !std::mem::replace(&mut state.is_told, true);
         drop(state);
         self.spare.clear();
         if tell {
@@ -492,20 +511,36 @@ mod tests {
         let (streamed, told) = queue(PIECE);
         let round = streamed.open();
         streamed.push(Bytes::from_static(b"0123"));
-        assert!(!streamed.is_over());
-        streamed.abandon();
         streamed.abandon_round(round);
+        assert_eq!(
+            (streamed.is_over(), told.load(Ordering::SeqCst)),
+            (false, 0),
+            "its error may come"
+        );
+        streamed.answered();
+        streamed.abandon();
         assert_eq!((streamed.is_over(), told.load(Ordering::SeqCst)), (true, 1));
 
         let body = vec![1; 3 * PIECE];
         let (queue, told) = kept(PIECE, body.len());
         let round = queue.open();
         assert_eq!(queue.push_from(&body), Ok(Pushed::More));
+        queue.answered();
         queue.abandon_round(round);
         queue.abandon();
         assert_eq!(told.load(Ordering::SeqCst), 1);
         assert_eq!(queue.push_from(&body), Ok(Pushed::Over));
         assert_eq!((queue.held(), queue.gauge.held()), (0, 0));
+    }
+
+    #[test]
+    fn a_source_that_waits_goes_on_when_all_that_was_announced_is_sent() {
+        let (queue, told) = queue(PIECE);
+        let round = queue.open();
+        assert_eq!(queue.push_copy(&[1; PIECE]), 0);
+        take(&queue);
+        queue.complete_round(round);
+        assert_eq!((queue.is_over(), told.load(Ordering::SeqCst)), (false, 1));
     }
 
     #[test]
@@ -518,7 +553,7 @@ mod tests {
         take(&queue);
         queue.abandon_round(first);
         let second = queue.open();
-        assert_eq!((queue.gauge.held(), told.load(Ordering::SeqCst)), (0, 2));
+        assert_eq!((queue.gauge.held(), told.load(Ordering::SeqCst)), (0, 1));
         queue.abandon_round(first);
         assert_eq!(queue.push_from(&body), Ok(Pushed::More), "it is nobody's");
         let mut cx = Context::from_waker(Waker::noop());
@@ -532,11 +567,9 @@ mod tests {
         }
         assert!(queue.poll_next(second, &mut cx).is_pending());
         assert_eq!(queue.held(), 0, "this engine does not meter");
+        assert_eq!(told.load(Ordering::SeqCst), 2, "with the credit");
         queue.abandon_round(second);
-        assert_eq!(
-            told.load(Ordering::SeqCst),
-            4,
-            "with the credit, and with the end of it"
-        );
+        queue.answered();
+        assert_eq!(told.load(Ordering::SeqCst), 3);
     }
 }

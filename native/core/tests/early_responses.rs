@@ -14,9 +14,10 @@ use h2::{Reason, RecvStream};
 use http::{Request, Response};
 use sluice_core::transport::EngineKind;
 use sluice_core::{Agent, AgentConfig, ConnectionEventKind, CoreError, Origin, RequestBody};
-use support::observer::observer;
+use support::observer::{Observed, observer};
 use support::raw_server::{Connection as RawConnection, RawServer};
 use support::{Events, Outcome, SHORT, agent_with, engine, get, kept, pattern, post, recorder, upload};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -142,11 +143,7 @@ async fn a_server_that_takes_no_more_has_its_time_to_answer_and_no_longer() {
     if engine() == EngineKind::Reqwest {
         return;
     }
-    let path = std::env::temp_dir().join(format!("sluice-early-{}", std::process::id()));
-    let listener = tokio::net::UnixListener::bind(&path).unwrap();
-    let mut config = AgentConfig::default();
-    config.transport.socket.socket_path = Some(path.clone());
-    let agent = agent_with(config);
+    let (listener, agent, _) = unix_agent("answers");
     let (handler, mut events) = recorder();
     let mut options = post(
         &Origin::parse("http://early.test").unwrap(),
@@ -157,7 +154,45 @@ async fn a_server_that_takes_no_more_has_its_time_to_answer_and_no_longer() {
     let stream = listener.accept().await.unwrap().0.into_std().unwrap();
     stream.shutdown(Shutdown::Read).unwrap();
     assert_eq!(events.error().await, CoreError::HeadersTimeout);
-    std::fs::remove_file(path).unwrap();
+}
+
+/// An agent on a unix socket, whose size bounds what a server that reads nothing has taken.
+#[cfg(unix)]
+fn unix_agent(name: &str) -> (tokio::net::UnixListener, Agent, mpsc::UnboundedReceiver<Observed>) {
+    let path = std::env::temp_dir().join(format!("sluice-early-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let (observer, connections) = observer();
+    let mut config = AgentConfig::default();
+    config.transport.socket.socket_path = Some(path);
+    config.transport.observer = Some(Arc::new(observer));
+    (listener, agent_with(config), connections)
+}
+
+/// What the socket does not take is in hyper's buffer, and hyper has the response.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_connection_that_takes_no_more_ends_with_its_response() {
+    if engine() == EngineKind::Reqwest {
+        return;
+    }
+    let (listener, agent, mut connections) = unix_agent("ends");
+    for length in [100_000, 300_000, 450_000, 600_000] {
+        let (handler, mut events) = recorder();
+        let origin = Origin::parse("http://early.test").unwrap();
+        agent.dispatch(post(&origin, RequestBody::Bytes(pattern(0, length).into())), handler);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // hyper has written what it can.
+        tokio::time::sleep(SHORT).await;
+        stream
+            .write_all(b"HTTP/1.1 413 Payload Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig")
+            .await
+            .unwrap();
+        drop(stream);
+        assert_eq!(events.finish().await.body, b"big", "of {length} bytes");
+        assert_eq!(connections.recv().await.unwrap().kind, ConnectionEventKind::Connect);
+        assert_eq!(connections.recv().await.unwrap().kind, ConnectionEventKind::Disconnect);
+    }
 }
 
 fn h2_agent() -> Agent {

@@ -121,7 +121,8 @@ impl Exchange {
     /// The connection is in the middle of a request: nothing can follow it. hyper closes it only when it can write
     /// again, for which the server may never let it.
     fn is_uploading(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| !upload.is_finished())
+        let is_sent = |upload: &UploadProgress| upload.is_finished() && self.connection.rest.is_flushed();
+        self.upload.as_ref().is_some_and(|upload| !is_sent(upload))
     }
 
     fn close(&self, reason: &str) {

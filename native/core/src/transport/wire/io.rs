@@ -77,6 +77,22 @@ impl WireIo {
     }
 }
 
+impl WireIo {
+    /// A write that was refused waits for what is still to read. On an HTTP/1 connection hyper reads whenever it writes,
+    /// but for when it ends: who ends it before everything was written kills it.
+    fn hold<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let may_wait = self.meter.is_none() && !self.is_read && !self.tap.is_handed_over() && !self.switch.is_off();
+        match outcome {
+            Poll::Ready(Err(error)) if may_wait && is_refusal(&error) => {
+                self.begun.refused();
+                self.refusal = Some(error);
+                Poll::Pending
+            }
+            outcome => outcome,
+        }
+    }
+}
+
 impl AsyncRead for WireIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -90,7 +106,9 @@ impl AsyncRead for WireIo {
         let outcome = ready!(this.read_stream(cx, buf));
         if outcome.is_err() || buf.filled().len() == before {
             this.is_read = true;
-            if let Some(refusal) = this.refusal.take() {
+            if let Some(refusal) = this.refusal.take()
+                && (outcome.is_err() || this.tap.is_awaiting_head() || !has_closed_before(&refusal))
+            {
                 return Poll::Ready(Err(refusal));
             }
         }
@@ -116,11 +134,15 @@ impl AsyncWrite for WireIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes what it has written to the end.
-        let flushed = self.socket.with(|stream| stream.poll_flush(cx));
-        if let Poll::Ready(Ok(())) = flushed {
-            self.rest.set_flushed(true);
+        let this = self.get_mut();
+        if this.refusal.is_some() && !this.switch.is_off() {
+            return Poll::Pending;
         }
-        flushed
+        let flushed = this.socket.with(|stream| stream.poll_flush(cx));
+        if let Poll::Ready(Ok(())) = flushed {
+            this.rest.set_flushed(true);
+        }
+        this.hold(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -136,52 +158,40 @@ impl AsyncWrite for WireIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self {
-            socket,
-            info,
-            tap,
-            switch,
-            meter,
-            begun,
-            rest,
-            refusal,
-            is_read,
-            ..
-        } = self.get_mut();
-        rest.set_flushed(false);
+        let this = self.get_mut();
+        this.rest.set_flushed(false);
         // hyper goes on writing a body after its read side has failed, and a peer that reads nothing would hold it there.
-        if switch.is_off() {
+        if this.switch.is_off() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        if refusal.is_some() {
+        if this.refusal.is_some() {
             return Poll::Pending;
         }
-        let written = socket.with(|mut stream| {
-            tap.write_through(bufs, |bufs| {
+        let written = this.socket.with(|mut stream| {
+            this.tap.write_through(bufs, |bufs| {
                 let written = match bufs {
                     [single] => stream.as_mut().poll_write(cx, single),
                     several => stream.as_mut().poll_write_vectored(cx, several),
                 };
                 if let Poll::Ready(Ok(bytes)) = &written {
-                    info.count_written(*bytes);
-                    if meter.is_none() {
-                        begun.written(*bytes);
+                    this.info.count_written(*bytes);
+                    if this.meter.is_none() {
+                        this.begun.written(*bytes);
                     }
                 }
                 written
             })
         });
-        match written {
-            Poll::Ready(Err(error)) if meter.is_none() && !*is_read && is_refusal(&error) => {
-                begun.refused();
-                *refusal = Some(error);
-                Poll::Pending
-            }
-            written => written,
-        }
+        this.hold(written)
     }
 }
 
+/// The peer takes no more.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// The peer had said all it had to say when it took no more: an end without a length is one.
+fn has_closed_before(refusal: &io::Error) -> bool {
+    refusal.kind() == io::ErrorKind::BrokenPipe
 }

@@ -320,7 +320,7 @@ async fn send_http1(
     if is_upgraded {
         exchange.keep(None);
         exchange.explain("upgrade");
-        connection.tap.open();
+        connection.tap.hand_over();
     } else {
         let server_keeps = facts.keeps_connection(&request.method, &start);
         exchange.closes_after_length(!server_keeps && facts.has_content_length());

@@ -87,6 +87,10 @@ impl Rest {
         self.inbox().is_closed
     }
 
+    pub fn is_flushed(&self) -> bool {
+        self.is_flushed.load(Ordering::Acquire)
+    }
+
     pub fn set_flushed(&self, is_flushed: bool) {
         self.is_flushed.store(is_flushed, Ordering::Release);
     }
@@ -115,7 +119,7 @@ impl Http1Sender {
     /// Lets hyper go, if it has nothing left to write. Only between requests, or when all that it has of a response was
     /// taken.
     pub fn rest(&mut self, connection: &Arc<Connection>) {
-        let is_idle = matches!(self, Self::Hyper(_)) && connection.rest.is_flushed.load(Ordering::Acquire);
+        let is_idle = matches!(self, Self::Hyper(_)) && connection.rest.is_flushed();
         // Told before its sender goes, for which hyper would close the connection.
         if is_idle && connection.rest.tell(News::Rest) {
             *self = Self::Resting(Resting(Some(Arc::clone(connection))));

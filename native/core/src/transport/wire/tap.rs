@@ -25,6 +25,7 @@ pub struct Tap {
     /// The body of the response is asked for.
     is_open: AtomicBool,
     has_informational: AtomicBool,
+    is_handed_over: AtomicBool,
     requester: AtomicWaker,
     state: Mutex<State>,
 }
@@ -91,6 +92,21 @@ impl Tap {
     /// Somebody wants more of the body than came with the head.
     pub fn open(&self) {
         self.is_open.store(true, Ordering::Release);
+    }
+
+    /// The connection has become a tunnel, whose both directions are somebody else's.
+    pub fn hand_over(&self) {
+        self.open();
+        self.is_handed_over.store(true, Ordering::Release);
+    }
+
+    pub fn is_handed_over(&self) -> bool {
+        self.is_handed_over.load(Ordering::Acquire)
+    }
+
+    /// The head of the response is still to come.
+    pub fn is_awaiting_head(&self) -> bool {
+        self.is_reading.load(Ordering::Acquire)
     }
 
     /// What is read now is of a body that nobody may ever ask for.
