@@ -59,6 +59,7 @@ export class Upload {
   private reader: ChunkReader | null = null
   private id = 0
   private isStopped = false
+  private isSent = false
   private wake: (() => void) | null = null
   /** Small chunks of this turn. Copies: a source may write into the same buffer again. */
   private batch: Uint8Array | null = null
@@ -120,8 +121,19 @@ export class Upload {
   /** The runtime has room again, or takes no more. */
   onReady(): void {
     const mayBeOver = !this.isStopped && this.left !== 0
-    if (mayBeOver && Number.isNaN(binding.uploadWrite(this.id, kNothing))) this.leave()
-    else this.goOn()
+    if (mayBeOver && Number.isNaN(binding.uploadWrite(this.id, kNothing))) {
+      this.leave()
+      return
+    }
+    // The response may be delivered before the source has said that it is at its end.
+    if (!this.isStopped && this.left === 0) this.tellSent()
+    this.goOn()
+  }
+
+  private tellSent(): void {
+    if (this.isSent) return
+    this.isSent = true
+    this.observer?.requestSent()
   }
 
   /**
@@ -177,7 +189,7 @@ export class Upload {
     this.isStopped = true
     binding.uploadEnd(this.id, trailers)
     this.onOver?.()
-    this.observer?.requestSent()
+    this.tellSent()
   }
 
   private write(value: Chunk): Promise<void> | undefined {

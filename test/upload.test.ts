@@ -183,19 +183,21 @@ test.each([
   [65_536, 1],
   [65_536, 4],
   [300_000, 1],
-])('a source whose chunks of %i bytes, %i of them, use the credit up runs to its end', async (size, count) => {
-  await using server = await startEcho()
-  await using agent = new Agent({ uploadWindowBytes: 65_536 })
-  const told: string[] = []
-  async function* generate(): AsyncGenerator<Uint8Array> {
-    for (let chunk = 0; chunk < count; chunk++) yield new Uint8Array(size)
-    told.push('source')
-  }
-  const recorder = new Recorder('current', { head: () => told.push('head') })
-  Object.assign(recorder.handler, { onRequestSent: () => told.push('sent') })
-  const headers = { 'content-length': String(size * count) }
-  send(agent, server.origin, recorder, { method: 'POST', body: generate(), headers })
-  await recorder.ended
-  expect(recorder.bytes).toBe(size * count)
-  expect(told).toEqual(['source', 'sent', 'head'])
-})
+])(
+  'the handler hears that a body is sent whose chunks of %i bytes, %i of them, use the credit up',
+  async (size, count) => {
+    await using server = await startEcho()
+    await using agent = new Agent({ uploadWindowBytes: 65_536 })
+    const told: string[] = []
+    async function* generate(): AsyncGenerator<Uint8Array> {
+      for (let chunk = 0; chunk < count; chunk++) yield new Uint8Array(size)
+    }
+    const recorder = new Recorder('current', { head: () => told.push('head') })
+    Object.assign(recorder.handler, { onRequestSent: () => told.push('sent') })
+    const headers = { 'content-length': String(size * count) }
+    send(agent, server.origin, recorder, { method: 'POST', body: generate(), headers })
+    await recorder.ended
+    expect(recorder.bytes).toBe(size * count)
+    expect(told).toEqual(['sent', 'head'])
+  },
+)
