@@ -110,8 +110,8 @@ export class NativeReader {
 
   /** Nothing is read any more. */
   close(): void {
-    this.isAtSocket = false
-    this.room = null
+    this.endWait()
+    this.dropRoom()
     if (this.patience !== null) stopTimeout(this.patience)
   }
 

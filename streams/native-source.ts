@@ -175,7 +175,7 @@ export class NativeSource implements Receiver {
 
   onReadable(): void {
     this.reader.endWait()
-    if (this.pipe === null && this.upload?.isRunning !== true) unwatch(this.id)
+    if (this.pipe === null && this.upload === null) unwatch(this.id)
     this.wakeUp()
   }
 

@@ -120,13 +120,14 @@ export class Upload {
 
   /** The runtime has room again, or takes no more. */
   onReady(): void {
-    const mayBeOver = !this.isStopped && this.left !== 0
-    if (mayBeOver && Number.isNaN(binding.uploadWrite(this.id, kNothing))) {
+    if (this.isStopped) return
+    if (this.left === 0) {
+      // The response may be delivered before the source has said that it is at its end.
+      this.tellSent()
+    } else if (Number.isNaN(binding.uploadWrite(this.id, kNothing))) {
       this.leave()
       return
     }
-    // The response may be delivered before the source has said that it is at its end.
-    if (!this.isStopped && this.left === 0) this.tellSent()
     this.goOn()
   }
 

@@ -10,6 +10,7 @@ import { binding } from '../native/binding.ts'
 import { floodBytes, floodHash, implementations, readAll, rejection, sha256 } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
 import { startFlood, startTcpServer, type Flood, type RunningServer } from './support/servers.ts'
+import { found, spyOnViews } from './support/views.ts'
 
 const MiB = 1024 * 1024
 /** More than the sockets of both ends hold, so that the server goes on while it is read. */
@@ -26,12 +27,6 @@ afterEach(async () => {
   vi.restoreAllMocks()
   await flood.close()
 })
-
-/** Reads with a view: those of a default reader are direct ones, and only where the queue was full before. */
-const spyOnViews = (): { mock: { results: { value?: unknown }[] } } => vi.spyOn(binding, 'bodyReadInto')
-
-const found = (spy: ReturnType<typeof spyOnViews>): number =>
-  spy.mock.results.filter(({ value }) => (value as number) > 0).length
 
 async function opened(
   streams?: object,

@@ -2,7 +2,6 @@
 import type { Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Agent } from '../lib/index.ts'
-import { binding } from '../native/binding.ts'
 import { floodBytes, floodHash, sha256 } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
 import { Recorder, send } from './support/recorder.ts'
@@ -10,6 +9,7 @@ import type { Hooks } from './support/recorder.ts'
 import { startFlood, startTcpServer } from './support/servers.ts'
 import type { Flood } from './support/servers.ts'
 import { untilStopped } from './support/standstill.ts'
+import { found, spyOnViews } from './support/views.ts'
 
 const MiB = 1024 * 1024
 /** More than the sockets of both ends hold, so that the server goes on while it is read. */
@@ -29,11 +29,6 @@ afterEach(async () => {
   vi.restoreAllMocks()
   await flood.close()
 })
-
-const spyOnViews = (): { mock: { results: { value?: unknown }[] } } => vi.spyOn(binding, 'bodyReadInto')
-
-const found = (spy: ReturnType<typeof spyOnViews>): number =>
-  spy.mock.results.filter(({ value }) => (value as number) > 0).length
 
 describe.each(['current', 'legacy'] as const)('a handler of the %s generation', (generation) => {
   /** The handler pauses with the first chunk, until the sockets are full. */

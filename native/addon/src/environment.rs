@@ -116,15 +116,9 @@ impl Environment {
         );
     }
 
-    /// The request's upload goes on, or begins again.
-    pub fn begin_upload<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance) {
-        request.is_uploading.set(true);
-        self.hold(cx, request, request.awaits.get());
-    }
-
-    /// The request's upload has ended.
-    pub fn end_upload<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance) {
-        request.is_uploading.set(false);
+    /// Says whether the request's upload goes on: one that has ended may begin again.
+    pub fn hold_upload<'cx, C: Context<'cx>>(&self, cx: &mut C, request: &RequestHandleInstance, is_uploading: bool) {
+        request.is_uploading.set(is_uploading);
         self.hold(cx, request, request.awaits.get());
     }
 

@@ -173,7 +173,7 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
         };
         let left = upload.push_copy(chunk.as_slice(&cx));
         if upload.is_over() {
-            environment.end_upload(&mut cx, request);
+            environment.hold_upload(&mut cx, request, false);
             return f64::NAN;
         }
         #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
@@ -193,17 +193,12 @@ pub fn upload_from(mut cx: FunctionContext) -> JsResult<JsValue> {
             return Ok(Pushed::Over);
         };
         let pushed = upload.push_from(body.as_slice(&cx))?;
-        if pushed == Pushed::More {
-            environment.begin_upload(&mut cx, request);
-        } else {
-            environment.end_upload(&mut cx, request);
-        }
+        environment.hold_upload(&mut cx, request, pushed == Pushed::More);
         Ok::<_, UploadError>(pushed)
     });
-    Ok(match pushed {
-        Some(Ok(pushed)) => cx.boolean(pushed == Pushed::More).upcast(),
-        None => cx.boolean(false).upcast(),
-        Some(Err(_)) => cx.undefined().upcast(),
+    Ok(match pushed.unwrap_or(Ok(Pushed::Over)) {
+        Ok(pushed) => cx.boolean(pushed == Pushed::More).upcast(),
+        Err(_) => cx.undefined().upcast(),
     })
 }
 
@@ -224,7 +219,7 @@ pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         if let Some(upload) = &request.upload {
             upload.finish_with(trailers);
         }
-        environment.end_upload(&mut cx, request);
+        environment.hold_upload(&mut cx, request, false);
     });
     Ok(cx.undefined())
 }

@@ -1,18 +1,13 @@
 //! Redirects (Fetch §4.4, "HTTP-redirect fetch"), above the engines.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use http::Method;
 use url::{Position, Url};
 
 use crate::error::CoreError;
-use crate::file_body::FileBody;
 use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::request::{DispatchOptions, RequestBody};
 use crate::response::{RedirectedTo, ResponseStart};
-use crate::upload_queue::UploadQueue;
 
 /// What a redirect response becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,18 +44,6 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// What a request may be made from again.
-#[derive(Debug)]
-enum Replay {
-    Empty,
-    Bytes(Bytes),
-    File(FileBody),
-    /// Of a body that its owner keeps, and its length.
-    Queue(Arc<UploadQueue>, u64),
-    /// Its source was read.
-    Spent,
-}
-
 /// The redirects of one request: what it was, and where it stands.
 #[derive(Debug)]
 pub struct Redirects {
@@ -69,7 +52,8 @@ pub struct Redirects {
     target: String,
     host: Option<String>,
     headers: HeaderList,
-    body: Replay,
+    /// `None` where its source was read.
+    body: Option<RequestBody>,
     hops: u8,
     is_cross_origin: bool,
 }
@@ -82,16 +66,7 @@ impl Redirects {
             target: options.target.clone(),
             host: options.host.clone(),
             headers: options.headers.clone(),
-            body: match &options.body {
-                RequestBody::Empty => Replay::Empty,
-                RequestBody::Bytes(bytes) => Replay::Bytes(bytes.clone()),
-                RequestBody::File(file) => Replay::File(file.clone()),
-                RequestBody::Stream {
-                    queue,
-                    length: Some(length),
-                } if queue.is_kept() => Replay::Queue(Arc::clone(queue), *length),
-                RequestBody::Stream { .. } => Replay::Spent,
-            },
+            body: options.body.again(),
             hops: 0,
             is_cross_origin: false,
         }
@@ -127,7 +102,7 @@ impl Redirects {
         if url.port().is_some_and(|port| BLOCKED_PORTS.contains(&port)) {
             return Err(self.error(&format!("bad port in the redirect to {location}")));
         }
-        if status != 303 && matches!(self.body, Replay::Spent) {
+        if status != 303 && self.body.is_none() {
             return Err(self.error(&format!(
                 "a {status} redirect asks for the request body again, whose stream was read"
             )));
@@ -148,15 +123,9 @@ impl Redirects {
         options.target.clone_from(&self.target);
         options.host.clone_from(&self.host);
         options.headers = self.headers.clone();
-        Ok(Some(match &self.body {
-            Replay::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
-            Replay::File(file) => RequestBody::File(file.clone()),
-            Replay::Queue(queue, length) => RequestBody::Stream {
-                queue: Arc::clone(queue),
-                length: Some(*length),
-            },
-            Replay::Empty | Replay::Spent => RequestBody::Empty,
-        }))
+        Ok(Some(
+            self.body.as_ref().and_then(RequestBody::again).unwrap_or_default(),
+        ))
     }
 
     /// Where the request went; `None` where it was sent to.
@@ -181,7 +150,7 @@ impl Redirects {
         };
         if becomes_get {
             self.method = Method::GET;
-            self.body = Replay::Empty;
+            self.body = Some(RequestBody::Empty);
             self.headers.remove(&BODY_HEADERS);
         }
     }

@@ -117,3 +117,19 @@ pub enum RequestBody {
     },
     File(FileBody),
 }
+
+impl RequestBody {
+    /// The same body from its beginning; `None` for a source that is read once.
+    pub fn again(&self) -> Option<Self> {
+        Some(match self {
+            Self::Empty => Self::Empty,
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Self::Stream { queue, length } if queue.is_kept() => Self::Stream {
+                queue: Arc::clone(queue),
+                length: *length,
+            },
+            Self::Stream { .. } => return None,
+            Self::File(file) => Self::File(file.clone()),
+        })
+    }
+}

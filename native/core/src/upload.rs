@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::file_body::{FileBody, FileReader};
+use crate::file_body::FileReader;
 use crate::request::RequestBody;
 use crate::upload_progress::UploadProgress;
 use crate::upload_queue::UploadQueue;
@@ -50,38 +50,15 @@ enum Source {
 /// What is needed to send a body once more, to a server that has not looked at it.
 #[derive(Debug)]
 pub struct UploadReplay {
-    source: ReplaySource,
-    length: Option<u64>,
+    body: RequestBody,
     progress: Arc<UploadProgress>,
-}
-
-#[derive(Debug)]
-enum ReplaySource {
-    Bytes(Bytes),
-    Queue(Arc<UploadQueue>),
-    File(FileBody),
 }
 
 impl UploadReplay {
     /// The body from its beginning.
-    pub fn body(self) -> UploadBody {
-        let source = match self.source {
-            ReplaySource::Bytes(bytes) => Source::Bytes(bytes),
-            ReplaySource::Queue(queue) => open(queue),
-            ReplaySource::File(file) => Source::File(FileReader::new(file)),
-        };
-        UploadBody {
-            source,
-            left: self.length,
-            attempt: self.progress.begin(),
-            progress: self.progress,
-        }
+    pub fn body(self) -> Option<UploadBody> {
+        UploadBody::begin(self.body, &self.progress)
     }
-}
-
-fn open(queue: Arc<UploadQueue>) -> Source {
-    let round = queue.open();
-    Source::Queue(queue, round)
 }
 
 impl UploadBody {
@@ -93,46 +70,50 @@ impl UploadBody {
             RequestBody::Bytes(_) | RequestBody::File(_) => (None, true),
         };
         let progress = Arc::new(UploadProgress::new(queue, is_repeatable));
+        (Self::begin(body, &progress), progress)
+    }
+
+    fn begin(body: RequestBody, progress: &Arc<UploadProgress>) -> Option<Self> {
         let attempt = progress.begin();
         let (source, left) = match body {
-            RequestBody::Empty => {
-                progress.finish(attempt);
-                return (None, progress);
-            }
-            RequestBody::Bytes(bytes) if bytes.is_empty() => return Self::new(RequestBody::Empty),
-            RequestBody::Bytes(bytes) => {
+            RequestBody::Bytes(bytes) if !bytes.is_empty() => {
                 let length = bytes.len() as u64;
                 (Source::Bytes(bytes), Some(length))
             }
-            RequestBody::Stream { queue, length } => (open(queue), length),
-            RequestBody::File(file) if file.length == 0 => return Self::new(RequestBody::Empty),
-            RequestBody::File(file) => {
+            RequestBody::Stream { queue, length } => {
+                let round = queue.open();
+                (Source::Queue(queue, round), length)
+            }
+            RequestBody::File(file) if file.length > 0 => {
                 let length = file.length;
                 (Source::File(FileReader::new(file)), Some(length))
             }
+            RequestBody::Empty | RequestBody::Bytes(_) | RequestBody::File(_) => {
+                progress.finish(attempt);
+                return None;
+            }
         };
-        (
-            Some(Self {
-                source,
-                left,
-                progress: Arc::clone(&progress),
-                attempt,
-            }),
-            progress,
-        )
+        Some(Self {
+            source,
+            left,
+            progress: Arc::clone(progress),
+            attempt,
+        })
     }
 
     /// For the same body once more, before any of it was sent; `None` for a source that is read once.
     pub fn replay(&self) -> Option<UploadReplay> {
-        let source = match &self.source {
-            Source::Bytes(bytes) => ReplaySource::Bytes(bytes.clone()),
-            Source::Queue(queue, _) if queue.is_kept() => ReplaySource::Queue(Arc::clone(queue)),
+        let body = match &self.source {
+            Source::Bytes(bytes) => RequestBody::Bytes(bytes.clone()),
+            Source::Queue(queue, _) if queue.is_kept() => RequestBody::Stream {
+                queue: Arc::clone(queue),
+                length: self.left,
+            },
             Source::Queue(..) => return None,
-            Source::File(reader) => ReplaySource::File(reader.body().clone()),
+            Source::File(reader) => RequestBody::File(reader.body().clone()),
         };
         Some(UploadReplay {
-            source,
-            length: self.left,
+            body,
             progress: Arc::clone(&self.progress),
         })
     }

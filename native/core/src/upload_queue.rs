@@ -61,6 +61,26 @@ struct QueueState {
     position: usize,
 }
 
+impl QueueState {
+    fn new(window: usize) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            credit: ByteCredit::new(window),
+            handed: 0,
+            is_metered: false,
+            end: None,
+            trailers: None,
+            is_source_waiting: false,
+            is_closed: false,
+            is_answered: false,
+            is_told: false,
+            reader: None,
+            round: 0,
+            position: 0,
+        }
+    }
+}
+
 impl std::fmt::Debug for UploadQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UploadQueue")
@@ -72,21 +92,7 @@ impl std::fmt::Debug for UploadQueue {
 impl UploadQueue {
     pub fn new(window: usize, gauge: Arc<ByteGauge>, on_credit: CreditListener) -> Self {
         Self {
-            state: Mutex::new(QueueState {
-                frames: VecDeque::new(),
-                credit: ByteCredit::new(window),
-                handed: 0,
-                is_metered: false,
-                end: None,
-                trailers: None,
-                is_source_waiting: false,
-                is_closed: false,
-                is_answered: false,
-                is_told: false,
-                reader: None,
-                round: 0,
-                position: 0,
-            }),
+            state: Mutex::new(QueueState::new(window)),
             spare: Spare::default(),
             gauge,
             on_credit,
@@ -115,16 +121,13 @@ impl UploadQueue {
         if round == 1 || self.kept.is_none() {
             return round;
         }
-        self.discard(&mut state);
-        state.position = 0;
-        state.end = None;
-        state.is_closed = false;
-        state.is_answered = false;
-        state.is_told = false;
-        state.is_metered = false;
-        state.is_source_waiting = false;
-        drop(state);
-        (self.on_credit)();
+        self.shut(&mut state);
+        *state = QueueState {
+            round,
+            reader: state.reader.take(),
+            ..QueueState::new(state.credit.window())
+        };
+        self.tell(state, true);
         round
     }
 
@@ -272,10 +275,7 @@ impl UploadQueue {
                 Poll::Pending
             }
         };
-        drop(state);
-        if tell {
-            (self.on_credit)();
-        }
+        self.tell(state, tell);
         next
     }
 
@@ -298,8 +298,12 @@ impl UploadQueue {
     pub fn written(&self, bytes: usize) {
         let mut state = self.lock();
         let tell = self.give_back(&mut state, bytes);
+        self.tell(state, tell);
+    }
+
+    fn tell(&self, state: MutexGuard<'_, QueueState>, tells: bool) {
         drop(state);
-        if tell {
+        if tells {
             (self.on_credit)();
         }
     }
@@ -333,9 +337,7 @@ impl UploadQueue {
 
     /// The socket takes no more. The source learns of it otherwise.
     pub fn close(&self) {
-        let mut state = self.lock();
-        state.is_closed = true;
-        self.discard(&mut state);
+        self.shut(&mut self.lock());
     }
 
     /// The engine has all that was announced, unless the body was begun again: a source that waits may go on to its end.
@@ -344,13 +346,9 @@ impl UploadQueue {
         if state.round != round {
             return;
         }
-        state.is_closed = true;
-        self.discard(&mut state);
+        self.shut(&mut state);
         let tell = std::mem::take(&mut state.is_source_waiting);
-        drop(state);
-        if tell {
-            (self.on_credit)();
-        }
+        self.tell(state, tell);
     }
 
     /// Nobody takes more of the body: a source that has more is told, once, and not before there is an answer.
@@ -376,17 +374,14 @@ impl UploadQueue {
     }
 
     fn abandon_locked(&self, mut state: MutexGuard<'_, QueueState>) {
-        state.is_closed = true;
-        self.discard(&mut state);
-        let tell = state.is_answered && state.end.is_none() && !std::mem::replace(&mut state.is_told, true);
-        drop(state);
+        self.shut(&mut state);
         self.spare.clear();
-        if tell {
-            (self.on_credit)();
-        }
+        let tell = state.is_answered && state.end.is_none() && !std::mem::replace(&mut state.is_told, true);
+        self.tell(state, tell);
     }
 
-    fn discard(&self, state: &mut QueueState) {
+    fn shut(&self, state: &mut QueueState) {
+        state.is_closed = true;
         state.frames.clear();
         state.handed = 0;
         let held = state.credit.held();

@@ -75,9 +75,7 @@ impl WireIo {
             Poll::Ready(Ok(()))
         })
     }
-}
 
-impl WireIo {
     /// A write that was refused waits for what is still to read. On an HTTP/1 connection hyper reads whenever it writes,
     /// but for when it ends: who ends it before everything was written kills it.
     fn hold<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

@@ -219,7 +219,7 @@ impl TransportLease for WireLease {
                     }
                     match replay {
                         None => {}
-                        Some(Some(replay)) => request.body = Some(replay.body()),
+                        Some(Some(replay)) => request.body = replay.body(),
                         // Its source is read already.
                         Some(None) => return Err(error),
                     }
