@@ -1,19 +1,18 @@
 /**
- * `node scripts/run.mjs [--no-addon] SCRIPT [ARGS…]`: sets the clone up, then runs the script on the project's own
+ * `node scripts/run.mjs [--addon=dist|dev|none] SCRIPT [ARGS…]`: sets the clone up, then runs the script on the project's own
  * Node. The PATH cannot do this: in a fresh clone the shell has already settled which `node` it means.
  */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { projectNode, root } from './setup/paths.mjs'
-import { setUp } from './setup.mjs'
+import { setUp, takeAddonFlag } from './setup.mjs'
 
 const args = process.argv.slice(2)
-const addon = args[0] !== '--no-addon'
-if (!addon) args.shift()
+const addon = takeAddonFlag(args)
 const [script, ...rest] = args
-if (script === undefined) throw new Error('usage: node scripts/run.mjs [--no-addon] SCRIPT [ARGS…]')
+if (script === undefined) throw new Error('usage: node scripts/run.mjs [--addon=dist|dev|none] SCRIPT [ARGS…]')
 
-await setUp({ addon })
+await setUp(addon)
 const child = spawn(projectNode, [join(root, script), ...rest], {
   stdio: 'inherit',
   cwd: process.env.INIT_CWD ?? root,

@@ -6,9 +6,23 @@ import { SetupError } from './setup-error.mjs'
 
 const library = { darwin: /\.dylib$/, win32: /\.dll$/ }[process.platform] ?? /\.so$/
 
-/** Builds the addon and puts it at `native/sluice.node`. Silent when nothing is to be done. */
-export async function buildAddon() {
-  const built = await cargoBuild()
+/**
+ * What cargo is asked for. `dist` is the addon as it is shipped and measured. `dev` is the one of the tests: it is built
+ * together with the tests of the crates, so that both share their dependencies.
+ */
+const BUILDS = {
+  dist: ['build', '--profile', 'dist', '-p', 'sluice-addon'],
+  dev: ['build', '--all-targets', '-p', 'sluice-core', '-p', 'sluice-addon'],
+}
+
+/**
+ * Builds the addon and puts it at `native/sluice.node`, in place of one of another profile. Silent when nothing is to be
+ * done.
+ *
+ * @param {keyof typeof BUILDS} profile
+ */
+export async function buildAddon(profile) {
+  const built = await cargoBuild(profile)
   if (isSame(built, addonPath)) return
   // A running program may have the old file mapped, and writing into it would crash that program: the new file takes
   // its name instead.
@@ -26,8 +40,8 @@ export async function buildAddon() {
 }
 
 /** The path of the built library, as cargo tells it: it knows about CARGO_TARGET_DIR and every other setting. */
-function cargoBuild() {
-  const args = ['build', '--profile', 'dist', '-p', 'sluice-addon', '--message-format', 'json-render-diagnostics']
+function cargoBuild(profile) {
+  const args = [...BUILDS[profile], '--message-format', 'json-render-diagnostics']
   const isFirst = !existsSync(addonPath)
   if (isFirst) process.stderr.write('setup: building the addon (a few minutes, once)\n')
   return new Promise((resolve, reject) => {
