@@ -1,39 +1,66 @@
-/** Every test of the house: Rust, types, vitest. The last line is `N passed, N failed`; a suite that crashes fails. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+/**
+ * The tests. The last line is `N passed, N failed`, and the lines before it name what failed; a suite that crashes fails.
+ *
+ * - without arguments: the tests of the crates, the types, vitest
+ * - `PATTERN…`: the files of vitest whose path contains one of them, and nothing else
+ * - `--core [PATTERN]`: the tests of the crates, those alone whose name contains the pattern
+ * - `--full`: everything, with every combination of the matrices, of which the rest runs a selection
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { countCargo, countVitest } from './gate/counts.ts'
 import { stream } from './gate/stream.mjs'
 import { packageScript, root } from './setup/paths.mjs'
 
-const counts = [await cargoTests('sluice-core', { SLUICE_ENGINE: 'reqwest' })]
-// The same suite over the second engine.
-counts.push(await cargoTests('sluice-core', { SLUICE_ENGINE: 'wire' }))
-// The addon marshals between two worlds and is tested from JavaScript; a test of its own is run as soon as it has one.
-if (hasRustTests('native/addon')) counts.push(await cargoTests('sluice-addon'))
-counts.push(await typeCheck(), await vitest(process.argv.slice(2)))
+const args = process.argv.slice(2)
+const flag = args[0] === '--core' || args[0] === '--full' ? args.shift() : undefined
+if (flag === '--full') process.env.SLUICE_TEST = 'full'
 
+const suites = []
+if (flag === '--core') suites.push(() => crates(args))
+else if (args.length > 0) suites.push(() => vitest(args))
+else
+  suites.push(
+    () => crates([]),
+    typeCheck,
+    () => vitest([]),
+  )
+
+const counts = []
+for (const suite of suites) {
+  const start = performance.now()
+  counts.push(await suite())
+  process.stdout.write(`(${((performance.now() - start) / 1000).toFixed(1)} s)\n`)
+}
+
+const failures = counts.flatMap((count) => count.failures)
+if (failures.length > 0) process.stdout.write(`\nfailed:\n${failures.map((line) => `  ${line}\n`).join('')}`)
 const passed = counts.reduce((sum, count) => sum + count.passed, 0)
 const failed = counts.reduce((sum, count) => sum + count.failed, 0)
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
 process.exitCode = failed === 0 ? 0 : 1
 
-async function cargoTests(crate, env = {}) {
-  // Without --no-fail-fast the first broken file hides the outcome of the others.
-  const { status, output } = await stream('cargo', ['test', '--release', '--no-fail-fast', '-p', crate], {
-    keep: true,
-    env: { ...process.env, ...env },
-  })
+async function crates(patterns) {
+  // Together, as the set-up has built them. Without --no-fail-fast the first broken program hides the others' outcome.
+  const packages = ['-p', 'sluice-core', '-p', 'sluice-addon']
+  const { status, output } = await stream(
+    'cargo',
+    ['test', '--no-fail-fast', '--all-targets', ...packages, ...patterns],
+    {
+      keep: true,
+    },
+  )
   return countCargo(output, status)
 }
 
 async function typeCheck() {
   const { status } = await stream(process.execPath, [packageScript('typescript', 'bin/tsc'), '--noEmit'])
   process.stdout.write(`type check: ${status === 0 ? 'ok' : 'FAILED'}\n`)
-  return { passed: 0, failed: status === 0 ? 0 : 1 }
+  return { passed: 0, failed: status === 0 ? 0 : 1, failures: status === 0 ? [] : ['tsc: see above'] }
 }
 
-async function vitest(args) {
+async function vitest(patterns) {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-test-'))
   const report = join(folder, 'vitest.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${report}`]
@@ -42,16 +69,10 @@ async function vitest(args) {
       packageScript('vitest', 'vitest.mjs'),
       'run',
       ...reporters,
-      ...args,
+      ...patterns,
     ])
-    return countVitest(existsSync(report) ? readFileSync(report, 'utf8') : undefined, status)
+    return countVitest(existsSync(report) ? readFileSync(report, 'utf8') : undefined, status, root)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-}
-
-function hasRustTests(crate) {
-  if (existsSync(join(root, crate, 'tests'))) return true
-  const files = readdirSync(join(root, crate, 'src'), { recursive: true }).filter((file) => file.endsWith('.rs'))
-  return files.some((file) => /#\[(tokio::)?test\b/.test(readFileSync(join(root, crate, 'src', file), 'utf8')))
 }

@@ -8,33 +8,43 @@ import { payload, payloadHash } from '../scripts/start/payload.ts'
 import { table } from '../scripts/support/table.ts'
 
 describe('the counts of the gate', () => {
-  test('cargo: the results of all test programs are added up', () => {
+  test('cargo: the results of all test programs are added up, and the failed tests named', () => {
     const output =
-      'test a ... ok\ntest result: ok. 3 passed; 0 failed; 0 ignored\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n'
-    expect(countCargo(output, 101)).toEqual({ passed: 4, failed: 2 })
+      'test a ... ok\ntest result: ok. 3 passed; 0 failed; 0 ignored\n\n' +
+      'test b::wire ... FAILED\ntest c ... FAILED\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n'
+    const failures = ['cargo test: b::wire', 'cargo test: c']
+    expect(countCargo(output, 101)).toEqual({ passed: 4, failed: 2, failures })
   })
 
   test('cargo: what does not build, or crashes, has failed', () => {
-    expect(countCargo('', 101)).toEqual({ passed: 0, failed: 1 })
-    expect(countCargo('test result: ok. 3 passed; 0 failed', 0)).toEqual({ passed: 3, failed: 0 })
+    const failures = ['cargo test: it did not build, or crashed (exit code 101)']
+    expect(countCargo('', 101)).toEqual({ passed: 0, failed: 1, failures })
+    expect(countCargo('test result: ok. 3 passed; 0 failed', 0)).toEqual({ passed: 3, failed: 0, failures: [] })
   })
 
+  const passed = { status: 'passed', fullName: 'one' }
+  const failed = { status: 'failed', fullName: 'other' }
   const vitestReport = (numPassedTests: number, numFailedTests: number, testResults: object[]): string =>
     JSON.stringify({ numPassedTests, numFailedTests, testResults })
 
   test('vitest: a file that does not load counts as a failure beside the failed tests', () => {
     const report = vitestReport(5, 1, [
-      { status: 'failed', assertionResults: [] },
-      { status: 'failed', assertionResults: [{ status: 'failed' }] },
-      { status: 'passed', assertionResults: [{ status: 'passed' }] },
+      { name: '/clone/test/a.ts', status: 'failed', assertionResults: [] },
+      { name: '/clone/test/b.ts', status: 'failed', assertionResults: [passed, failed] },
+      { name: '/clone/test/c.ts', status: 'passed', assertionResults: [passed] },
     ])
-    expect(countVitest(report, 1)).toEqual({ passed: 5, failed: 2 })
+    const failures = ['vitest: test/b.ts: other', 'vitest: test/a.ts: it does not load']
+    expect(countVitest(report, 1, '/clone')).toEqual({ passed: 5, failed: 2, failures })
   })
 
   test('vitest: a run without a report, or with an unhandled error, has failed', () => {
-    expect(countVitest(undefined, 0)).toEqual({ passed: 0, failed: 1 })
-    expect(countVitest(vitestReport(5, 0, []), 1)).toEqual({ passed: 5, failed: 1 })
-    expect(countVitest(vitestReport(5, 0, []), 0)).toEqual({ passed: 5, failed: 0 })
+    expect(countVitest(undefined, 0, '/')).toMatchObject({ passed: 0, failed: 1 })
+    expect(countVitest(vitestReport(5, 0, []), 1, '/')).toEqual({
+      passed: 5,
+      failed: 1,
+      failures: ['vitest: an error outside of the tests, see above'],
+    })
+    expect(countVitest(vitestReport(5, 0, []), 0, '/')).toEqual({ passed: 5, failed: 0, failures: [] })
   })
 })
 
