@@ -200,7 +200,14 @@ describe('an upload to a server that does not read', () => {
         isReturned = true
       }
     }
-    await using server = await startTcpServer((socket) => socket.pause())
+    // A connection that the request has not been given yet would be kept.
+    const asked = Promise.withResolvers<void>()
+    await using server = await startTcpServer((socket) => {
+      socket.once('data', () => {
+        socket.pause()
+        asked.resolve()
+      })
+    })
     const controller = new AbortController()
     const response = fetch(server.origin, {
       method: 'POST',
@@ -209,11 +216,12 @@ describe('an upload to a server that does not read', () => {
       dispatcher: agent,
       signal: controller.signal,
     })
-    await until(() => agent.stats.bufferedBytes >= WINDOW && server.sockets.size === 1)
+    await asked.promise
+    await until(() => agent.stats.bufferedBytes >= WINDOW)
     const [socket] = server.sockets
     controller.abort('enough')
     await expect(response).rejects.toBe('enough')
-    // The server has read nothing so far: what the kernel holds comes before the end.
+    // The server has stopped reading: what the kernel holds comes before the end.
     const ended = Promise.race([once(socket!, 'end'), once(socket!, 'close')])
     socket!.resume()
     await ended
