@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: './test/support/compile-cache.ts',
     // A process of its own for each file: the addon counts handles, sockets and memory per process.
     pool: 'forks',
     execArgv: ['--expose-gc'],
