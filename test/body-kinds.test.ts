@@ -13,6 +13,7 @@ import { ReadableStream as PolyfillStream } from 'web-streams-polyfill'
 import { Agent, fetch, fromFile } from '../lib/index.ts'
 import { startH2c } from './support/http2-servers.ts'
 import { Recorder, send } from './support/recorder.ts'
+import { select } from './support/selection.ts'
 import { startServer } from './support/servers.ts'
 
 type Way = 'fetch' | 'dispatch'
@@ -204,7 +205,7 @@ const rows = (['HTTP/1.1', 'HTTP/2'] as const).flatMap((version) =>
 )
 const MISMATCH = { name: 'RequestContentLengthMismatchError', code: 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH' }
 
-describe.each(rows)('$way over $version on $transport', ({ version, transport, way }) => {
+describe.each(select(rows))('$way over $version on $transport', ({ version, transport, way }) => {
   let server: Server
   let agent: Agent
 

@@ -35,7 +35,7 @@ async function open(agent: Agent, origin: string): Promise<ReadableStreamDefault
 
 describe('the budget of an agent', () => {
   test('bounds 1000 paused bodies, each of which has a window of its own, and all finish when read', async () => {
-    const length = 2 * MiB
+    const length = MiB
     await using server = await startFlood({ length })
     const agent = new Agent({ maxBufferedBytes: BUDGET })
     const opening = Promise.all(Array.from({ length: 1000 }, () => open(agent, server.origin)))

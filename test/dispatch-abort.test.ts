@@ -5,6 +5,7 @@ import { until } from './support/deadline.ts'
 import { dispatchPaths, dispatchRows } from './support/dispatch-paths.ts'
 import { Recorder, send } from './support/recorder.ts'
 import type { Hooks } from './support/recorder.ts'
+import { select } from './support/selection.ts'
 import { startFlood, startServer } from './support/servers.ts'
 
 type Place = 'start' | 'head' | 'data' | 'end' | 'error'
@@ -25,7 +26,7 @@ const callsUpTo = (place: Place): string[] => {
   return [...all.slice(0, all.indexOf(place) + 1), 'error']
 }
 
-describe.each(dispatchRows)('$path, $generation handler', ({ open, generation }) => {
+describe.each(select(dispatchRows))('$path, $generation handler', ({ open, generation }) => {
   test.each(['start', 'head', 'data'] as const)(
     'abort inside the callback of %s reports its reason before it returns, and nothing follows',
     async (place) => {

@@ -13,7 +13,7 @@ import { found, spyOnViews } from './support/views.ts'
 
 const MiB = 1024 * 1024
 /** More than the sockets of both ends hold, so that the server goes on while it is read. */
-const LENGTH = 64 * MiB
+const LENGTH = 32 * MiB
 
 const agent = new Agent()
 let flood: Flood

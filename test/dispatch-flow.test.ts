@@ -5,6 +5,7 @@ import { until } from './support/deadline.ts'
 import { dispatchPaths, dispatchRows } from './support/dispatch-paths.ts'
 import { Recorder, send } from './support/recorder.ts'
 import type { Gate } from './support/recorder.ts'
+import { select } from './support/selection.ts'
 import { countingBlock, startFlood, startServer } from './support/servers.ts'
 
 const LENGTH = 8 * 1024 * 1024
@@ -27,7 +28,7 @@ async function roundTrip(dispatcher: DispatcherLike): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await send(dispatcher, server.origin, new Recorder()).ended
 }
 
-describe.each(dispatchRows)('$path, $generation handler', ({ open, generation }) => {
+describe.each(select(dispatchRows))('$path, $generation handler', ({ open, generation }) => {
   test.each([
     ['a small body that came with its head', 5],
     ['a body of its own', 200_000],

@@ -1,6 +1,7 @@
 import { expect, describe, test } from 'vitest'
 import { agentDispatch, dispatchPaths, dispatchRows } from './support/dispatch-paths.ts'
 import { Recorder, send } from './support/recorder.ts'
+import { select } from './support/selection.ts'
 import { startServer, startTcpServer } from './support/servers.ts'
 import type { RunningServer } from './support/servers.ts'
 
@@ -11,7 +12,7 @@ function startRaw(...parts: string[]): Promise<RunningServer> {
   })
 }
 
-describe.each(dispatchRows)('$path, $generation handler', ({ path, open, generation }) => {
+describe.each(select(dispatchRows))('$path, $generation handler', ({ path, open, generation }) => {
   // WHATWG Headers joins what is repeated, all but set-cookie: the shim is given no more than that.
   const repeated = (...values: string[]): string | string[] =>
     path === agentDispatch.path ? values : values.join(', ')

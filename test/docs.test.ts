@@ -35,6 +35,6 @@ test('docs/options.md has every option of an Agent, and says which of them fetch
   expect(ofFetch.toSorted()).toEqual([...Object.keys(limits), 'streams'].toSorted())
 })
 
-test.each(examples)('docs/$page:$line prints what it says', async (example) => {
+test.concurrent.each(examples)('docs/$page:$line prints what it says', async (example) => {
   expect(await world.run(example)).toEqual(example.prints)
 })

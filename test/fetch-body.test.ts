@@ -5,7 +5,7 @@ import { Agent, fetch } from '../lib/index.ts'
 import type { FetchInit } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
 import { untilCollected } from './support/gc.ts'
-import { startServer } from './support/servers.ts'
+import { isAsked, startServer } from './support/servers.ts'
 
 interface Sent {
   type: string | undefined
@@ -107,7 +107,7 @@ test('a body that fails before the head fails the fetch', async () => {
   const failure = new Error('source broke')
   async function* failing(): AsyncGenerator<string> {
     yield 'first'
-    await until(() => server.sockets.size === 1)
+    await until(() => isAsked(server))
     throw failure
   }
   const fetching = fetch(server.origin, { method: 'POST', body: failing(), dispatcher: agent })
@@ -141,7 +141,7 @@ test('an aborted fetch ends the stream it was sending', async () => {
   const body = new ReadableStream({ pull: (controller) => controller.enqueue(bytes('x'.repeat(65_536))), cancel })
   const controller = new AbortController()
   const fetching = fetch(server.origin, { method: 'POST', body, signal: controller.signal, dispatcher: agent })
-  await until(() => server.sockets.size === 1)
+  await until(() => isAsked(server))
   const reason = new Error('enough')
   controller.abort(reason)
   await expect(fetching).rejects.toBe(reason)

@@ -5,7 +5,7 @@ import { Agent, fetch } from '../lib/index.ts'
 import type { DispatcherLike } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
 import { collectGarbage } from './support/gc.ts'
-import { closedPort, startFlood, startServer } from './support/servers.ts'
+import { closedPort, isAsked, startFlood, startServer } from './support/servers.ts'
 
 const LENGTH = 64 * 1024 * 1024
 
@@ -68,7 +68,7 @@ describe.each(rows)('a signal, over $name', ({ open }) => {
     const controller = new AbortController()
     const reason = new Error('enough')
     const fetching = fetch(server.origin, { dispatcher, signal: controller.signal })
-    await until(() => server.sockets.size === 1)
+    await until(() => isAsked(server))
     controller.abort(reason)
     await expect(fetching).rejects.toBe(reason)
     await until(() => server.sockets.size === 0)

@@ -9,6 +9,7 @@ import { rejection, sha256 } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
 import { startH2c } from './support/http2-servers.ts'
 import { Recorder, send } from './support/recorder.ts'
+import { select } from './support/selection.ts'
 import { startServer } from './support/servers.ts'
 import { untilStopped } from './support/standstill.ts'
 
@@ -81,7 +82,7 @@ const options = (version: string, transport: 'wire' | 'reqwest'): AgentOptions =
   useH2c: version === 'HTTP/2',
 })
 
-describe.each(rows)('$way over $version on $transport', ({ version, transport, way }) => {
+describe.each(select(rows))('$way over $version on $transport', ({ version, transport, way }) => {
   test('what a server does not read stays with its caller, and arrives whole', async () => {
     const { promise: ready, resolve: goOn } = Promise.withResolvers<void>()
     await using server = await servers[version](ready)

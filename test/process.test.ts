@@ -3,25 +3,26 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { until, within } from './support/deadline.ts'
 import { run, type Ended, type Program } from './support/program.ts'
 import { CHUNK, flood, startServer, type RunningServer } from './support/servers.ts'
 
-/** A process starts in 0.2 s; what holds it for longer is a socket or a timer. */
+/** A process ends within milliseconds; what holds it for longer is a socket or a timer. */
 const SOON = 3000
 
-let server: RunningServer
-let folder: string
-let file: string
-/** Ends what the server keeps waiting. */
-let finish: (() => void) | null
+/** What a program talks to. */
+interface World extends AsyncDisposable {
+  server: RunningServer
+  /** A file that is not there. */
+  file: string
+  /** Ends what the server keeps waiting. */
+  finish: (() => void) | null
+}
 
-beforeEach(async () => {
-  finish = null
-  folder = mkdtempSync(join(tmpdir(), 'sluice-process-'))
-  file = join(folder, 'target.bin')
-  server = await startServer((request, response) => {
+async function open(): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-process-'))
+  const server = await startServer((request, response) => {
     switch (request.url) {
       case '/small':
         response.end('small')
@@ -43,15 +44,15 @@ beforeEach(async () => {
         request.once('data', () => response.write(CHUNK, () => response.destroy()))
         break
       case '/late/head':
-        finish = () => response.end('late')
+        world.finish = () => response.end('late')
         break
       case '/late/body':
         response.flushHeaders()
-        finish = () => response.end('late')
+        world.finish = () => response.end('late')
         break
       case '/late/rest':
         response.write(CHUNK)
-        finish = () => response.end('late')
+        world.finish = () => response.end('late')
         break
       case '/cut':
         response.setHeader('content-length', 2 ** 30)
@@ -60,27 +61,38 @@ beforeEach(async () => {
       case '/late/cut':
         response.setHeader('content-length', 2 ** 30)
         for (let chunk = 0; chunk < 32; chunk++) response.write(CHUNK)
-        finish = () => void request.socket.resetAndDestroy()
+        world.finish = () => void request.socket.resetAndDestroy()
         break
       case '/late/upload':
-        finish = () => request.resume().on('end', () => response.end('late'))
+        world.finish = () => request.resume().on('end', () => response.end('late'))
         break
       case '/late/again':
         request.resume().on('end', () => response.writeHead(307, { location: '/late/early' }).end())
         break
       case '/late/early':
         response.write('early')
-        finish = () => request.resume().on('end', () => response.end('late'))
+        world.finish = () => request.resume().on('end', () => response.end('late'))
         break
       default:
     }
   })
-})
+  const world: World = {
+    server,
+    file: join(folder, 'target.bin'),
+    finish: null,
+    async [Symbol.asyncDispose]() {
+      await server.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  return world
+}
 
-afterEach(async () => {
-  await server.close()
-  rmSync(folder, { recursive: true, force: true })
-})
+/** How it ended, soon after it has connected: until then it has the machine to wait for. */
+async function endsSoon(client: Program, { server }: World): Promise<Ended> {
+  await until(() => server.accepted > 0 || !client.isRunning())
+  return within(client.ended, { timeoutMs: SOON, what: 'the process' })
+}
 
 /** How it ended, if it did: long enough for one that is not held, since an empty one ends within milliseconds. */
 function endsEarly(client: Program): Promise<Ended | null> {
@@ -88,7 +100,7 @@ function endsEarly(client: Program): Promise<Ended | null> {
 }
 
 describe('a process ends by itself, with nothing closed, after', () => {
-  test.each([
+  test.concurrent.each([
     ['an agent that was made and never used', ''],
     ['an unread small body', ''],
     ['an unread large body', ''],
@@ -109,8 +121,9 @@ describe('a process ends by itself, with nothing closed, after', () => {
     ['an upload whose server closes within its answer', ''],
     ['an upload from memory whose server closes within its answer', ''],
   ])('%s', async (kind, output) => {
-    using client = run('process-client.ts', [kind, server.origin, file])
-    expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
+    await using world = await open()
+    using client = run('process-client.ts', [kind, world.server.origin, world.file])
+    expect(await endsSoon(client, world)).toEqual({
       code: 0,
       signal: null,
       output,
@@ -119,7 +132,7 @@ describe('a process ends by itself, with nothing closed, after', () => {
 })
 
 describe('a process is held while it awaits', () => {
-  test.each([
+  test.concurrent.each([
     ['a head', 'done'],
     ['a read', 'done'],
     ['the whole body', 'done'],
@@ -132,40 +145,43 @@ describe('a process is held while it awaits', () => {
     ['an upload from memory whose response has begun', ''],
     ['an upload from memory that was sent again, and whose response has begun', ''],
   ])('%s, and ends after it', async (kind, output) => {
-    using client = run('process-client.ts', [kind, server.origin, file])
-    await until(() => finish !== null || !client.isRunning())
+    await using world = await open()
+    using client = run('process-client.ts', [kind, world.server.origin, world.file])
+    await until(() => world.finish !== null || !client.isRunning())
     expect(await endsEarly(client)).toBeNull()
-    finish!()
-    expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
+    world.finish!()
+    expect(await endsSoon(client, world)).toEqual({
       code: 0,
       signal: null,
       output,
     })
     if (kind.startsWith('a pipe')) {
-      expect(statSync(file).size).toBe(kind.endsWith('begun') ? CHUNK.length + 4 : 4)
+      expect(statSync(world.file).size).toBe(kind.endsWith('begun') ? CHUNK.length + 4 : 4)
     }
   })
 })
 
-test('a read that fails and that nobody handles ends the process as one of the platform does', async () => {
-  using client = run('process-client.ts', ['a failed read that nobody handles', server.origin])
-  const { code, output } = await within(client.ended, { timeoutMs: SOON, what: 'the process' })
+test.concurrent('a read that fails and that nobody handles ends the process as one of the platform does', async () => {
+  await using world = await open()
+  using client = run('process-client.ts', ['a failed read that nobody handles', world.server.origin])
+  const { code, output } = await endsSoon(client, world)
   expect([code, output.includes('TypeError')]).toEqual([1, true])
 })
 
-test('a process is held by what is still written of a body that has failed', async () => {
-  execFileSync('mkfifo', [file])
-  const reader = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+test.concurrent('a process is held by what is still written of a body that has failed', async () => {
+  await using world = await open()
+  execFileSync('mkfifo', [world.file])
+  const reader = openSync(world.file, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
-    using client = run('process-client.ts', ['a pipe of a body that has failed', server.origin, file])
-    await until(() => finish !== null || !client.isRunning())
+    using client = run('process-client.ts', ['a pipe of a body that has failed', world.server.origin, world.file])
+    await until(() => world.finish !== null || !client.isRunning())
     // The pipe is full, and the write under way waits.
     const block = Buffer.alloc(64 * 1024)
     await until(() => readSome(reader, block) > 0 || !client.isRunning())
-    finish!()
+    world.finish!()
     expect(await endsEarly(client)).toBeNull()
     await until(() => readSome(reader, block) === 0 || !client.isRunning())
-    expect(await within(client.ended, { timeoutMs: SOON, what: 'the process' })).toEqual({
+    expect(await endsSoon(client, world)).toEqual({
       code: 0,
       signal: null,
       output: 'done',

@@ -184,7 +184,7 @@ describe('SOCKS', () => {
   })
 })
 
-describe('the environment', () => {
+describe.concurrent('the environment', () => {
   const program = (origin: string, init = '{}'): string =>
     `console.log(await (await fetch(${JSON.stringify(origin)}, ${init})).text())`
 

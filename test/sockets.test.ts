@@ -152,15 +152,15 @@ describe('the addresses of a host', () => {
     async (place) => {
       await using server = await start()
       await using _silent = await startSilentAddress('127.0.0.2', server.port)
-      const given = (autoSelectFamilyAttemptTimeout: number): AgentOptions => ({
+      const given = (autoSelectFamilyAttemptTimeout: number, connectTimeout: number): AgentOptions => ({
         resolve,
-        connectTimeout: 1000,
+        connectTimeout,
         ...(place === 'agent' ? { autoSelectFamilyAttemptTimeout } : { connect: { autoSelectFamilyAttemptTimeout } }),
       })
       const url = `http://two.test:${server.port}`
-      expect(await ask(url, given(10))).toBe('second')
+      expect(await ask(url, given(10, 10_000))).toBe('second')
       const accepted = server.accepted
-      expect((await rejection(ask(url, given(60_000)))).cause.code).toBe('UND_ERR_CONNECT_TIMEOUT')
+      expect((await rejection(ask(url, given(60_000, 200)))).cause.code).toBe('UND_ERR_CONNECT_TIMEOUT')
       expect(server.accepted).toBe(accepted)
     },
   )

@@ -163,7 +163,7 @@ test.each([
   expect(error.message).toContain(`connect.${name}`)
 })
 
-describe('the environment', () => {
+describe.concurrent('the environment', () => {
   const program = (origin: string, options = '{}'): string => `
     const agent = new Agent(${options})
     await fetch(${JSON.stringify(origin)}, { dispatcher: agent }).then(

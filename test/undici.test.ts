@@ -8,7 +8,7 @@ import * as undici8 from 'undici'
 import * as undici7 from 'undici7'
 import { Agent } from '../lib/index.ts'
 import { until } from './support/deadline.ts'
-import { countingBlock, startFlood, startServer } from './support/servers.ts'
+import { countingBlock, isAsked, startFlood, startServer } from './support/servers.ts'
 import type { RunningServer } from './support/servers.ts'
 
 const GLOBALS = ['undici.globalDispatcher.1', 'undici.globalDispatcher.2'].map((key) => Symbol.for(key))
@@ -105,7 +105,7 @@ describe.each([
     await using agent = new Agent()
     const first = new AbortController()
     const waiting = undici.request(silent.origin, { dispatcher: agent, signal: first.signal })
-    await until(() => silent.sockets.size === 1)
+    await until(() => isAsked(silent))
     first.abort(new Error('enough'))
     await expect(waiting).rejects.toThrow('enough')
     await until(() => silent.sockets.size === 0)

@@ -6,6 +6,7 @@ import * as undici8 from 'undici'
 import * as undici7 from 'undici7'
 import type { Agent } from '../../lib/index.ts'
 import { until } from '../support/deadline.ts'
+import { isAsked } from '../support/servers.ts'
 import { APIS, APIS_WIRE, CURRENT } from './support/contestants.ts'
 import type { Undici } from './support/contestants.ts'
 import { response } from './support/raw-server.ts'
@@ -178,7 +179,7 @@ row('§1 fetch: abort before, while waiting and inside the body', {
     const before = await fetch(server.origin, { signal: AbortSignal.abort() }).catch((error: Error) => error.name)
     const waiting = new AbortController()
     const pending = fetch(server.origin, { signal: waiting.signal }).catch((error: Error) => error.name)
-    await until(() => server.sockets.size > 0)
+    await until(() => isAsked(server))
     waiting.abort()
     const inside = new AbortController()
     const answer = await fetch(`${server.origin}/body`, { signal: inside.signal })

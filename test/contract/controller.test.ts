@@ -372,8 +372,7 @@ row('§3 a paused body does not time out, and goes on', {
     const server = await stage.raw('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
     const observer = stage.send(stage.open(), server.origin, { bodyTimeout: 300 }, { head: (gate) => gate.pause() })
     await observer.seen('head')
-    // Longer than bodyTimeout and than the half second of undici's clock.
-    await new Promise((resolve) => setTimeout(resolve, 1300))
+    await stage.timeOut({ bodyTimeout: 300 })
     const held = observer.response
     observer.gate.resume()
     await observer.ended

@@ -265,8 +265,9 @@ row("§7 keepAliveTimeout, and the server's keep-alive: timeout less the thresho
 row('§7 the agent says timeouts, the request says others; null is the agent, 0 is off', {
   on: AGENTS,
   run: async (stage) => {
+    const late: (() => void)[] = []
     const server = await stage.raw((request, socket) => {
-      if (request.lines[0]!.includes('/late')) setTimeout(() => socket.write(OK), 1800)
+      if (request.lines[0]!.includes('/late')) late.push(() => socket.write(OK))
     })
     const agent = stage.open({ headersTimeout: 200 })
     const observers = [
@@ -275,6 +276,9 @@ row('§7 the agent says timeouts, the request says others; null is the agent, 0 
       stage.send(agent, server.origin, { headersTimeout: 0, path: '/late' }),
       stage.send(agent, server.origin, { headersTimeout: 60_000, path: '/late' }),
     ]
+    await until(() => late.length === 2)
+    await stage.timeOut({ headersTimeout: 200 })
+    for (const answer of late) answer()
     const seen = []
     for (const observer of observers) seen.push((await observer.ended).error?.name)
     return seen
@@ -286,11 +290,11 @@ row('§7 connectTimeout and connect.timeout', {
   on: AGENTS,
   run: async (stage) => {
     const server = await stage.adopt(startTcpServer(() => {}))
+    const observers = [{ connectTimeout: 200 }, { connect: { timeout: 200 } }].map((options) =>
+      stage.send(stage.open(options), `https://127.0.0.1:${server.port}`),
+    )
     const seen = []
-    for (const options of [{ connectTimeout: 200 }, { connect: { timeout: 200 } }]) {
-      const observer = await stage.send(stage.open(options), `https://127.0.0.1:${server.port}`).ended
-      seen.push(observer.error?.name)
-    }
+    for (const observer of observers) seen.push((await observer.ended).error?.name)
     return seen
   },
   expected: ['ConnectTimeoutError', 'ConnectTimeoutError'],

@@ -209,12 +209,13 @@ row('§8 trap 14: chunks own their memory, and go through zlib, Buffer.concat an
 row('§8 trap 19: headersTimeout does not count the wait in the queue', {
   on: WIRE,
   run: async (stage) => {
-    const server = await stage.raw((_request, socket, index) => {
-      setTimeout(() => socket.write(OK), index === 0 ? 1200 : 0)
-    })
+    const server = await stage.raw((_request, _socket, index) => (index === 0 ? undefined : OK))
     const agent = stage.open({ connections: 1 })
-    const first = stage.send(agent, server.origin, { headersTimeout: 5000 })
+    const first = stage.send(agent, server.origin, { headersTimeout: 60_000 })
     const second = stage.send(agent, server.origin, { headersTimeout: 500 })
+    await server.request()
+    await stage.timeOut({ headersTimeout: 500 })
+    for (const socket of server.sockets) socket.write(OK)
     return [(await first.ended).response, (await second.ended).response]
   },
   expected: [
@@ -229,8 +230,8 @@ row('§8 trap 19: headersTimeout does not count the upload', {
     const server = await stage.raw(OK)
     async function* slow(): AsyncGenerator<string> {
       yield 'hel'
-      // Longer than the timeout and than a tick of undici's clock.
-      await new Promise((resolve) => setTimeout(resolve, 1600))
+      await until(() => server.received.some((bytes) => bytes.includes('hel')))
+      await stage.timeOut({ headersTimeout: 500 })
       yield 'lo'
     }
     const observer = await stage.fetch(server.origin, { method: 'POST', body: slow(), headersTimeout: 500 })

@@ -27,11 +27,17 @@ export function floodBytes(start: number, end: number): Buffer {
   return bytes
 }
 
+const hashes = new Map<number, string>()
+
 /** The SHA-256 of the first `length` bytes of what `startFlood` sends. */
 export function floodHash(length: number): string {
+  const known = hashes.get(length)
+  if (known !== undefined) return known
   const hash = createHash('sha256')
   for (let left = length; left > 0; left -= block.length) hash.update(block.subarray(0, Math.min(left, block.length)))
-  return hash.digest('hex')
+  const digest = hash.digest('hex')
+  hashes.set(length, digest)
+  return digest
 }
 
 export function sha256(bytes: Uint8Array): string {

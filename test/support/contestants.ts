@@ -2,6 +2,7 @@
 import * as undici8 from 'undici'
 import * as undici7 from 'undici7'
 import { Agent, type AgentOptions } from '../../lib/index.ts'
+import { select } from './selection.ts'
 
 /** undici 7's types stand for both: what the tests use of them is the same. */
 export type Undici = typeof undici7
@@ -24,11 +25,15 @@ const packages: [string, Undici][] = [
   ['undici 7', undici7],
 ]
 
-/** For `describe.each`: a name and the contestant. */
-export const contestants: [string, Contestant][] = packages.flatMap(([name, undici]) => [
-  [`${name}, its own Agent`, contestant(undici, 'undici', (options) => new undici.Agent(options as object))],
-  [`${name} over sluice`, contestant(undici, 'sluice', (options) => new Agent(options))],
+const all = packages.flatMap(([name, undici]) => [
+  { name: `${name}, its own Agent`, ...contestant(undici, 'undici', (options) => new undici.Agent(options as object)) },
+  { name: `${name} over sluice`, ...contestant(undici, 'sluice', (options) => new Agent(options)) },
 ])
+
+/** For `describe.each`: a name and the contestant. */
+export const contestants = select(all, { undici: packages[0]![1], agent: 'sluice' }).map(
+  ({ name, ...one }): [string, Contestant] => [name, one],
+)
 
 function contestant(
   undici: Undici,

@@ -14,7 +14,7 @@ const CONCURRENCY = 32
 /** Samples of memory over the whole run. */
 const SAMPLES = 20
 
-const agent = new Agent()
+const agent = new Agent({ keepAliveTimeout: 500 })
 const forever = new AbortController()
 const outcomes: Record<string, number> = {}
 

@@ -117,6 +117,14 @@ export function countingBlock(length = 65_536): Uint8Array<ArrayBuffer> {
   return block
 }
 
+/**
+ * Whether bytes of a request have come. An abort before them finds a connection that was not given to the request yet,
+ * and that is kept.
+ */
+export function isAsked({ sockets }: RunningServer): boolean {
+  return [...sockets].some(({ bytesRead }) => bytesRead > 0)
+}
+
 /** A port of the loopback where nothing listens. */
 export async function closedPort(): Promise<number> {
   const server = await startTcpServer(() => {})

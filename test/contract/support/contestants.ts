@@ -5,6 +5,7 @@ import { Agent } from '../../../lib/index.ts'
 import type { DispatcherSurface } from '../../../lib/index.ts'
 import { FetchDispatcher } from '../../support/dispatch-paths.ts'
 import type { Generation } from '../../support/recorder.ts'
+import { select } from '../../support/selection.ts'
 
 export type Undici = typeof undici7
 
@@ -48,6 +49,11 @@ function ours(name: string, rest: Partial<Contestant> = {}): Contestant {
         : new Agent(engine === 'reqwest' ? { ...options, transport: engine } : { ...options }),
     ...rest,
   }
+}
+
+/** Those of a row that run: by default undici 8 as the reference, and what differs from sluice in one thing. */
+export function selected(contestants: readonly Contestant[], isComplete?: boolean): readonly Contestant[] {
+  return select(contestants, { undici: eight }, isComplete)
 }
 
 /** Every engine with every generation of handler that it takes. */

@@ -85,6 +85,19 @@ export class Stage implements AsyncDisposable {
     return this.send(this.open(), origin, options, reactions).ended
   }
 
+  /**
+   * Resolves once a request that is made now has timed out: by the contestant's own clock, which need not be exact, so
+   * that whatever has waited for longer with the same timeout has timed out as well.
+   */
+  async timeOut(timeouts: { headersTimeout: number } | { bodyTimeout: number }): Promise<void> {
+    const head = 'bodyTimeout' in timeouts ? 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n' : ''
+    const server = await this.raw(() => head)
+    const { error } = await this.fetch(server.origin, timeouts)
+    if (!/^UND_ERR_(?:HEADERS|BODY)_TIMEOUT$/.test(error?.code ?? '')) throw error ?? new Error('no timeout')
+    // Of several that are over, the others are told in the same turn.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
   /** The ports of the row's servers are not the same twice. */
   mask(text: string): string {
     return this.ports.reduce((masked, port) => masked.replaceAll(`${port}`, 'PORT'), text)

@@ -1,7 +1,7 @@
 /** One behaviour of an interceptor of undici, over undici's own agent, which says what is right, and over sluice's. */
 import { expect, test } from 'vitest'
 import type { DispatcherSurface } from '../../../lib/index.ts'
-import { APIS } from '../../contract/support/contestants.ts'
+import { APIS, selected } from '../../contract/support/contestants.ts'
 import type { Contestant } from '../../contract/support/contestants.ts'
 import { Stage } from '../../contract/support/stage.ts'
 
@@ -32,7 +32,7 @@ export interface Behaviour {
 }
 
 export function behaviour(title: string, { on = OVERS, run, expected }: Behaviour): void {
-  test.concurrent.each(on.map((contestant) => [contestant.name, contestant] as const))(
+  test.concurrent.each(selected(on).map((contestant) => [contestant.name, contestant] as const))(
     `${title} (%s)`,
     async (_name, contestant) => {
       await using stage = new Stage(contestant)
