@@ -17,6 +17,7 @@ fn rules(url: &str) -> ProxyRules {
         all: url.into(),
         ..ProxyUrls::default()
     })
+    .unwrap()
 }
 
 fn agent(url: &str) -> Agent {
