@@ -15,7 +15,8 @@ function addHeader(flat: string[], name: unknown, value: unknown): void {
     throw new TypeError(`Cannot convert the value of header "${key}" to a ByteString: it has characters beyond U+00FF`)
   }
   if (FORBIDDEN_VALUE.test(text)) {
-    throw new TypeError(`Headers.append: "${text}" is an invalid header value of "${key}".`)
+    // Without the value, which may be a secret.
+    throw new TypeError(`Headers.append: the value of "${key}" is an invalid header value.`)
   }
   flat.push(key.toLowerCase(), text)
 }
