@@ -41,6 +41,7 @@ import type { OriginPool, OriginStats } from './origin-pool.ts'
 import { OriginPools } from './origin-pools.ts'
 import type { PoolsHost } from './origin-pools.ts'
 import type { Questions } from './questions.ts'
+import { showOnly } from './redact.ts'
 import type {
   AnyDispatchHandler,
   Dispatch,
@@ -56,6 +57,7 @@ import { assertReachable, toWireRequest } from './wire-request.ts'
 const kSettings = Symbol('sluice.settings')
 const kNative = Symbol('sluice.native')
 const kHttp1 = Symbol('sluice.http1')
+const kOpenHttp1 = Symbol('sluice.openHttp1')
 const kPools = Symbol('sluice.pools')
 const kDispatched = Symbol('sluice.dispatched')
 const kRunning = Symbol('sluice.running')
@@ -141,9 +143,10 @@ function borrow(method: string): (this: unknown, ...args: unknown[]) => never {
  * @throws InvalidArgumentError naming an option that is unknown or wrong
  */
 export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherSurface {
-  private readonly [kSettings]: AgentSettings
+  private readonly [kSettings]: Omit<AgentSettings, 'native'>
   private [kNative]: NativeSide | null = null
   private [kHttp1]: NativeSide | null = null
+  private readonly [kOpenHttp1]: () => NativeSide
   private readonly [kPools]: OriginPools
   private readonly [kRunning] = new JobList()
   private [kFetches] = 0
@@ -161,17 +164,26 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
       Object.defineProperty(this.prototype, method, { value: borrow(method), writable: true, configurable: true })
     }
     acceptMocks(this)
+    showOnly<Agent>(this, (agent) => {
+      const { transport, proxy, optionNames } = agent[kSettings]
+      const { closed, destroyed, stats } = agent
+      return { closed, destroyed, transport, proxy, options: optionNames, stats: { ...stats } }
+    })
   }
 
   constructor(options?: AgentOptions) {
     super()
-    const settings = readAgentOptions(options)
+    const { native, ...settings } = readAgentOptions(options)
     this[kSettings] = settings
     this[kState] = { closed: false, destroyed: false, reason: null, questions: settings.questions }
     this[kPools] = new OriginPools(settings, poolsHost(this))
     // What is wrong with the options is said by each request, as undici does.
-    if (settings.error === null)
-      this[kNative] = createNative(settings.native, new WeakRef(this[kPools]), settings.questions)
+    const { questions } = settings
+    const pools = new WeakRef(this[kPools])
+    if (settings.error === null) this[kNative] = createNative(native, pools, questions)
+    // Keys and passwords stay in these variables: no property leads to them.
+    const http1 = { ...native, allowH2: false, http2PriorKnowledge: false }
+    this[kOpenHttp1] = () => createNative(http1, pools, questions)
   }
 
   get closed(): boolean {
@@ -204,8 +216,8 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
     return { ...this[kSettings].eventSource }
   }
 
-  get [kTransport](): AgentSettings['native']['transport'] {
-    return this[kSettings].native.transport
+  get [kTransport](): AgentSettings['transport'] {
+    return this[kSettings].transport
   }
 
   get [kStreams](): AgentSettings['streams'] {
@@ -231,7 +243,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
       pool = this[kPools].get(origin, (options.allowH2 ?? settings.allowH2) === false)
       if (settings.error !== null) throw settings.error
       request = createDispatchRequest(origin, options as never, handler, settings.strictContentLength)
-      assertReachable(request, settings.native.transport!)
+      assertReachable(request, settings.transport)
     } catch (error) {
       rejectDispatch(handler, error as Error)
       return pool?.refuse(settings.error) ?? false
@@ -319,11 +331,10 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
 
   /** `allowH2: false` needs connections of its own, which reqwest has only with another client. */
   private nativeFor(request: DispatchRequest): NativeSide {
-    const { native, allowH2, questions } = this[kSettings]
-    const isShared = request.allowH2 !== false || native.transport === 'wire' || !allowH2
+    const { transport, allowH2 } = this[kSettings]
+    const isShared = request.allowH2 !== false || transport === 'wire' || !allowH2
     if (isShared || !request.origin.startsWith('https:')) return this[kNative]!
-    const http1 = { ...native, allowH2: false, http2PriorKnowledge: false }
-    return (this[kHttp1] ??= createNative(http1, new WeakRef(this[kPools]), questions))
+    return (this[kHttp1] ??= this[kOpenHttp1]())
   }
 
   private assertOpen(): void {

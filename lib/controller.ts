@@ -1,6 +1,7 @@
 /** The controller that every callback of one dispatched request is given (undici-contract.md §3). */
 import { toHeaderRecord, toRawHeaders } from '../streams/dispatch-shim.ts'
 import { RequestAbortedError } from './errors.ts'
+import { showOnly } from './redact.ts'
 import type { DispatchControllerLike, RawHeaders } from './types.ts'
 
 /** What a controller acts on; given later than the controller, which is usable from its first moment. */
@@ -105,6 +106,9 @@ export class DispatchController implements DispatchControllerLike {
     this[kRawTrailers] = { flat, isHttp2: this[kState].isHttp2 }
   }
 }
+
+/** Not the request behind it, with its headers. */
+showOnly(DispatchController, ({ aborted, paused, reason }) => ({ aborted, paused, reason }))
 
 /** Most handlers never look, so the Buffers are made when one does. */
 function resolve(value: RawHeaders | Lazy): RawHeaders {

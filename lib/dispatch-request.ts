@@ -11,6 +11,7 @@ import { InvalidArgumentError, NotSupportedError, RequestContentLengthMismatchEr
 import { isLegacyHandler } from './legacy-handler.ts'
 import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody, RecognisedBody } from './request-body.ts'
+import { redactUrlError } from './redact.ts'
 import { isHeaderValue, isToken, readHeaders } from './request-headers.ts'
 import type { RequestHeaders } from './request-headers.ts'
 import { readTrailers } from './trailers.ts'
@@ -75,6 +76,14 @@ export function assertDispatchOptions(opts: unknown): asserts opts is DispatchOp
 const kMaxKnownOrigins = 256
 const knownOrigins = new Map<string, string>()
 
+function parseOrigin(text: string): URL {
+  try {
+    return new URL(text)
+  } catch (error) {
+    throw redactUrlError(error)
+  }
+}
+
 /** The origin of `opts.origin`. @throws InvalidArgumentError, or `TypeError` (`ERR_INVALID_URL`) as undici does */
 export function normalizeOrigin(origin: unknown): string {
   if (!origin || (typeof origin !== 'string' && !(origin instanceof URL))) {
@@ -84,7 +93,7 @@ export function normalizeOrigin(origin: unknown): string {
   const known = knownOrigins.get(text)
   if (known !== undefined) return known
 
-  const url = new URL(text)
+  const url = parseOrigin(text)
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new InvalidArgumentError('Invalid URL protocol: the URL must start with `http:` or `https:`.')
   }

@@ -16,6 +16,7 @@ import type { Hops } from './fetch-redirect.ts'
 import { isNullBodyStatus, isRedirect, toWireRequest } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import type { BodySource as RequestSource } from './request-body.ts'
+import { showOnly } from './redact.ts'
 import { markDisturbed } from './relay-stream.ts'
 import { createResponse } from './response.ts'
 import type { SluiceResponse } from './response.ts'
@@ -138,7 +139,13 @@ class FetchHandler implements DispatchHandler {
   /** Of a redirect that was followed: the bytes of its body so far. */
   private dropped: number | null = null
   private readonly trailers = Promise.withResolvers<string>()
-  private readonly request: FetchRequest
+
+  static {
+    // An interceptor may look at the handler it was given.
+    showOnly<FetchHandler>(this, ({ request }) => ({ method: request.method, origin: request.url.origin }))
+  }
+
+  declare private readonly request: FetchRequest
   private readonly Implementation: ReadableStreamConstructor
   private controller: DispatchControllerLike | null = null
   /** A read that waits holds the stream by its promise; without one it may be collected. */
@@ -155,7 +162,8 @@ class FetchHandler implements DispatchHandler {
     hops: Hops,
     source: Source | null,
   ) {
-    this.request = request
+    // With the caller's headers: who shows the handler does not show it.
+    Object.defineProperty(this, 'request', { value: request })
     this.source = source
     this.hops = hops
     this.Implementation = Implementation

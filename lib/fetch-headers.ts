@@ -1,21 +1,22 @@
 /** Request headers of `fetch` in every WHATWG shape (Fetch §5.1), as flat latin1 names and values. */
+import { trimBlanks } from './blanks.ts'
 import { isToken } from './request-headers.ts'
 
 const FORBIDDEN_VALUE = /[\0\r\n]/
 const BEYOND_LATIN1 = /[\u0100-\uffff]/
-const EDGE_WHITESPACE = /^[\t\r\n ]+|[\t\r\n ]+$/g
 
 /** @throws TypeError naming a header that HTTP does not allow */
 function addHeader(flat: string[], name: unknown, value: unknown): void {
   const key = `${name as string}`
   const isName: boolean = isToken(key)
   if (!isName) throw new TypeError(`Headers.append: "${key}" is an invalid header name.`)
-  const text = `${value as string}`.replace(EDGE_WHITESPACE, '')
+  const text = trimBlanks(`${value as string}`, '\t\r\n ')
   if (BEYOND_LATIN1.test(text)) {
     throw new TypeError(`Cannot convert the value of header "${key}" to a ByteString: it has characters beyond U+00FF`)
   }
   if (FORBIDDEN_VALUE.test(text)) {
-    throw new TypeError(`Headers.append: "${text}" is an invalid header value of "${key}".`)
+    // Without the value, which may be a secret.
+    throw new TypeError(`Headers.append: the value of "${key}" is an invalid header value.`)
   }
   flat.push(key.toLowerCase(), text)
 }

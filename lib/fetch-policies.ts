@@ -1,5 +1,6 @@
 /** The members of `RequestInit` that are enumerations (Fetch §5.4), and what a request without a cache makes of them. */
 import { hasHeader } from './fetch-headers.ts'
+import { redactUrl, redactUrlError } from './redact.ts'
 
 const VALUES = {
   mode: ['cors', 'navigate', 'no-cors', 'same-origin'],
@@ -77,7 +78,7 @@ function readReferrer(referrer: unknown): void {
   try {
     void new URL(text)
   } catch (cause) {
-    throw new TypeError(`Referrer "${text}" is not a valid URL.`, { cause })
+    throw new TypeError(`Referrer "${redactUrl(text)}" is not a valid URL.`, { cause: redactUrlError(cause) })
   }
 }
 

@@ -3,6 +3,7 @@ import { hasHeader } from './fetch-headers.ts'
 import { assertSendable, isRedirect, NetworkError } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
 import { FetchUrl } from './fetch-url.ts'
+import { redactUrl, redactUrlError } from './redact.ts'
 
 const MOST_HOPS = 20
 /** Fetch, "request-body-header name". */
@@ -32,10 +33,10 @@ export function followRedirect(
   location: string | null,
 ): { request: FetchRequest; hops: Hops } | null {
   if (request.redirect !== 'follow' || !isRedirect(status) || location === null) return null
-  const url = new FetchUrl(toUtf8(location), request.url)
+  const url = resolveLocation(toUtf8(location), request.url)
   if (url.hash === '') url.hash = request.url.hash
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new NetworkError(`the redirect to ${location} has no HTTP(S) scheme`)
+    throw new NetworkError(`the redirect to ${redactUrl(url.href)} has no HTTP(S) scheme`)
   }
   if (hops.count === MOST_HOPS) throw new NetworkError(`redirect count exceeded (${MOST_HOPS})`)
   if (url.username !== '' || url.password !== '') {
@@ -57,6 +58,15 @@ export function followRedirect(
   return {
     request: becomesGet ? { ...next, method: 'GET', body: { kind: 'none' }, text: null, contentLength: null } : next,
     hops: { count: hops.count + 1, isCrossOrigin: hops.isCrossOrigin || !isSameOrigin },
+  }
+}
+
+/** @throws TypeError (`ERR_INVALID_URL`) which repeats neither of the two */
+function resolveLocation(location: string, base: URL): FetchUrl {
+  try {
+    return new FetchUrl(location, base)
+  } catch (error) {
+    throw redactUrlError(error)
   }
 }
 

@@ -11,6 +11,7 @@ import { isBlobLike, isFormDataLike } from './form-data.ts'
 import { openBody, recogniseBody } from './request-body.ts'
 import type { DispatchBody } from './request-body.ts'
 import { Integrity } from './integrity.ts'
+import { redactUrl, redactUrlError } from './redact.ts'
 import { wasDisturbed } from './relay-stream.ts'
 import { isToken, readHeaders } from './request-headers.ts'
 import type { TrailersInit, TrailersReader } from './trailers.ts'
@@ -181,7 +182,7 @@ function parseUrl(input: unknown): FetchUrl {
   try {
     url = FetchUrl.of(text)
   } catch (cause) {
-    throw new TypeError(`Failed to parse URL from ${text}`, { cause })
+    throw new TypeError(`Failed to parse URL from ${redactUrl(text)}`, { cause: redactUrlError(cause) })
   }
   if (url.username !== '' || url.password !== '') {
     throw new TypeError(`Request cannot be constructed from a URL that includes credentials: ${url.origin}`)
@@ -192,7 +193,7 @@ function parseUrl(input: unknown): FetchUrl {
 /** @throws NetworkError for a scheme or port that Fetch blocks */
 export function assertSendable(url: URL): void {
   if (!SCHEMES.has(url.protocol)) {
-    throw new NetworkError(`unknown scheme ${url.protocol} in ${url.href.slice(0, 64)}`)
+    throw new NetworkError(`unknown scheme ${url.protocol} in ${redactUrl(url.href)}`)
   }
   if (BLOCKED_PORTS.has(url.port)) throw new NetworkError(`bad port ${url.port} of ${url.hostname}`)
 }

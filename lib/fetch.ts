@@ -35,7 +35,7 @@ export function fetch(input: string | URL | Request, init: FetchInit = {}): Prom
 function start(input: string | URL | Request, init: FetchInit): Promise<SluiceResponse> {
   if (init === null) init = {}
   if (typeof init !== 'object' && typeof init !== 'function') throw new TypeError('init must be an object')
-  const dispatcher = init.dispatcher ?? getGlobalAgent()
+  const dispatcher = init.dispatcher ?? openGlobalAgent()
   if (typeof (dispatcher as DispatcherLike | null)?.dispatch !== 'function') {
     throw new InvalidArgumentError('invalid dispatcher: it must have a dispatch method')
   }
@@ -63,6 +63,15 @@ function start(input: string | URL | Request, init: FetchInit): Promise<SluiceRe
   // Trailers follow a body without a length.
   const isEarly = request.isOfRequest && (init.trailers ?? null) === null
   return isEarly ? openEarly(request).then(sendNow) : sendNow()
+}
+
+/** @throws TypeError whose cause is what is wrong with the proxies of the environment */
+function openGlobalAgent(): DispatcherLike {
+  try {
+    return getGlobalAgent()
+  } catch (error) {
+    throw fetchFailed(error)
+  }
 }
 
 function send(

@@ -3,6 +3,7 @@
  * a boundary inside a value for one, and undoes transfer encodings that RFC 7578 §4.7 has abolished.
  */
 import { MIMEType } from 'node:util'
+import { trimBlanks } from './blanks.ts'
 import { isToken } from './request-headers.ts'
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -11,6 +12,9 @@ const CRLF = '\r\n'
 /** `form-data` and its parameters. Nothing is escaped within quotes: what would be is sent as `%22`. */
 const DISPOSITION = /^form-data[\t ]*(?=;|$)/i
 const PARAMETER = /[\t ]*;[\t ]*(?:(?<name>[^\t ;="]+)=(?:"(?<quoted>[^"]*)"|(?<plain>[^\t ;"]*))[\t ]*)?/y
+
+/** Node's `MIMEType` takes the square of their number of steps. */
+const LONG_BLANKS = /[\t ]{65,}/g
 
 /** What the header of one part says. */
 interface PartHeader {
@@ -32,7 +36,7 @@ export function readBoundary(contentType: string): string | null {
 /** Fetch, "extract a MIME type", without the charset it may inherit. */
 function extractType(value: string): MIMEType | null {
   let last: MIMEType | null = null
-  for (const [item] of value.matchAll(/(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g)) {
+  for (const [item] of value.replaceAll(LONG_BLANKS, ' ').matchAll(/(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g)) {
     try {
       const type = new MIMEType(item.trim())
       if (type.essence !== '*/*') last = type
@@ -97,9 +101,9 @@ function readHeader(bytes: Buffer, start: number): PartHeader {
     at = end + 2
     if (line === '') break
     const colon = line.indexOf(':')
-    const name = line.slice(0, Math.max(colon, 0)).replaceAll(/^[\t ]+|[\t ]+$/g, '')
+    const name = trimBlanks(line.slice(0, Math.max(colon, 0)), '\t ')
     if (/[\0\r\n]/.test(line) || !(isToken(name) as boolean)) fail('a header is none')
-    const value = line.slice(colon + 1).replaceAll(/^[\t ]+|[\t ]+$/g, '')
+    const value = trimBlanks(line.slice(colon + 1), '\t ')
     if (name.toLowerCase() === 'content-disposition') disposition = readDisposition(value)
     if (name.toLowerCase() === 'content-type') type = extractType(value)?.toString() ?? ''
   }

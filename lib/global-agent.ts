@@ -5,7 +5,11 @@ import type { DispatcherLike } from './types.ts'
 
 let globalAgent: DispatcherLike | null = null
 
-/** The global agent, made at the first call, with the proxies of the environment. One per environment (main thread or worker). */
+/**
+ * The global agent, made at the first call, with the proxies of the environment. One per environment (main thread or
+ * worker).
+ * @throws InvalidArgumentError naming a variable that cannot be a proxy
+ */
 export function getGlobalAgent(): DispatcherLike {
   // What `fetch` speaks is the server's choice: HTTP/2 where it has it.
   return (globalAgent ??= new Agent({ proxy: 'env', connect: { preferH2: true } }))

@@ -2,6 +2,7 @@
 import { resolveObjectURL } from 'node:buffer'
 import { MIMEType } from 'node:util'
 import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import { trimBlanks } from './blanks.ts'
 import { BodySource } from './body-source.ts'
 import { NetworkError } from './fetch-request.ts'
 import type { FetchRequest } from './fetch-request.ts'
@@ -52,7 +53,7 @@ function readDataUrl(url: FetchUrl): Answer {
   const input = url.text.slice('data:'.length)
   const comma = input.indexOf(',')
   if (comma < 0) throw new NetworkError('invalid data: URL: it has no comma')
-  let type = input.slice(0, comma).replaceAll(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, '')
+  let type = trimBlanks(input.slice(0, comma), '\t\n\f\r ')
   let content = percentDecode(input.slice(comma + 1))
   const base64 = /; *base64$/i.exec(type)
   if (base64 !== null) {

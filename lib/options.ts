@@ -10,7 +10,7 @@ import { InvalidArgumentError, NotSupportedError } from './errors.ts'
 import { readAddressOption, readHostTable } from './network-options.ts'
 import { checkPoolOptions } from './option-checks.ts'
 import { checkNames, isGiven, isObject } from './option-table.ts'
-import { readProxyOption } from './proxy-options.ts'
+import { describeProxy, readProxyOption } from './proxy-options.ts'
 import { Questions } from './questions.ts'
 import type { AddressCheck } from './questions.ts'
 import { readTlsOptions } from './tls-options.ts'
@@ -19,7 +19,12 @@ import type { StreamsImplementation } from './types.ts'
 
 /** Checked options, as the rest of the library reads them. */
 export interface AgentSettings {
+  /** With keys and passwords: not to be kept where it can be looked at. */
   native: NativeAgentConfig
+  transport: 'reqwest' | 'wire'
+  /** What may be shown of `proxy`, and which options were given. */
+  proxy: string | false
+  optionNames: string[]
   /** What is wrong with them, reported by every request. */
   error: InvalidArgumentError | null
   strictContentLength: boolean
@@ -79,6 +84,9 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
   const { webSocket, eventSource } = options
   return {
     native,
+    transport: options.transport ?? 'wire',
+    proxy: describeProxy(options.proxy),
+    optionNames: [...givenNames(options), ...givenNames(connect, 'connect.')],
     error: findLateError(options),
     strictContentLength: options.strictContentLength ?? true,
     streams: options.streams ?? null,
@@ -99,6 +107,10 @@ export function readAgentOptions(options: AgentOptions = {}): AgentSettings {
     },
     eventSource: { maxEventSize: eventSource?.maxEventSize ?? constants.MAX_STRING_LENGTH },
   }
+}
+
+function givenNames(options: object, prefix = ''): string[] {
+  return Object.entries(options).flatMap(([name, value]) => (isGiven(value) ? [prefix + name] : []))
 }
 
 function toNative(options: AgentOptions, connect: ConnectOptions): NativeAgentConfig {

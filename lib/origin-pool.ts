@@ -6,6 +6,7 @@
 import type { ConnectionEvent, SocketInfo } from '../native/binding.ts'
 import type { DispatchJob, DispatchOwner } from '../streams/native-dispatch.ts'
 import { createUndiciError } from './errors.ts'
+import { showOnly } from './redact.ts'
 
 /** The agent's limits, as they bear on one origin. */
 export interface PoolLimits {
@@ -234,3 +235,5 @@ export class OriginPool implements DispatchOwner {
     })
   }
 }
+
+showOnly(OriginPool, ({ origin, stats }) => ({ origin, stats }))

@@ -6,6 +6,7 @@ import { createUndiciError, MaxOriginsReachedError } from './errors.ts'
 import { OriginPool } from './origin-pool.ts'
 import type { OriginStats, PoolHost } from './origin-pool.ts'
 import type { AgentSettings } from './options.ts'
+import { showOnly } from './redact.ts'
 
 // Taken when the module loads: test suites install clocks of their own.
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
@@ -25,15 +26,22 @@ export interface PoolsHost {
   onDispatched(job: DispatchJob): void
 }
 
+/** What of an agent's settings its pools heed. */
+type PoolSettings = Pick<
+  AgentSettings,
+  'allowH2' | 'connections' | 'isObserved' | 'maxConcurrentStreams' | 'maxOrigins' | 'useH2c'
+>
+
 export class OriginPools implements ConnectionListener, PoolHost {
   private readonly pools = new Map<string, OriginPool>()
-  private readonly settings: AgentSettings
+  private readonly settings: PoolSettings
   private readonly host: PoolsHost
   private connected = 0
   private onFarewell: (() => void) | null = null
 
-  constructor(settings: AgentSettings, host: PoolsHost) {
-    this.settings = settings
+  constructor(settings: PoolSettings, host: PoolsHost) {
+    const { allowH2, connections, isObserved, maxConcurrentStreams, maxOrigins, useH2c } = settings
+    this.settings = { allowH2, connections, isObserved, maxConcurrentStreams, maxOrigins, useH2c }
     this.host = host
   }
 
@@ -124,6 +132,8 @@ export class OriginPools implements ConnectionListener, PoolHost {
     for (const [key, pool] of this.pools) if (pool.isUnused) this.pools.delete(key)
   }
 }
+
+showOnly(OriginPools, ({ stats }) => ({ stats }))
 
 function toError(info: CoreErrorInfo | undefined): Error | null {
   return info === undefined ? null : createUndiciError(info)

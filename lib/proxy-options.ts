@@ -1,11 +1,15 @@
 /** `proxy`: which requests of an agent go through a proxy. */
 import type { NativeAgentConfig } from '../native/binding.ts'
 import { InvalidArgumentError } from './errors.ts'
+import { redactUrl } from './redact.ts'
 import { isHeaderValue, isToken } from './request-headers.ts'
 
 /** One proxy for every request, in undici's `ProxyAgent` words. */
 export interface ProxyServer {
-  /** `http:`, `https:`, `socks5:`, `socks5h:`, `socks4:` or `socks4a:`; may carry user and password. */
+  /**
+   * `http:`, `https:`, `socks5:`, `socks5h:` (also as `socks:`), `socks4:` or `socks4a:`, or `host:port` for one of HTTP;
+   * may carry user and password, in which `/`, `?` and `#` are percent-encoded.
+   */
   uri?: string | URL | undefined
   /** The same as `uri`. */
   url?: string | URL | undefined
@@ -19,21 +23,24 @@ export interface ProxyServer {
 
 /**
  * `'env'` reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, of either case, when the agent is made;
- * `'system'` these, and the settings of macOS or Windows; `false` connects directly.
+ * `'system'` these, and the settings of macOS or Windows; `false` connects directly. A value that cannot be a proxy is an
+ * `InvalidArgumentError` that names the option or the variable; no request goes directly for want of a valid one.
  */
 export type ProxyOption = string | URL | ProxyServer | false
 
-const SCHEMES: readonly string[] = ['http:', 'https:', 'socks:', 'socks5:', 'socks5h:', 'socks4:', 'socks4a:']
 const NAMES: readonly string[] = ['uri', 'url', 'token', 'auth', 'headers']
 
-type ProxyConfig = Pick<NativeAgentConfig, 'proxies' | 'proxyAuthorization' | 'proxyHeaders'>
+type ProxyConfig = Pick<NativeAgentConfig, 'proxies' | 'proxyOfSystem' | 'proxyAuthorization' | 'proxyHeaders'>
 
-/** What crosses to the core; without `proxies` every connection is direct. @throws InvalidArgumentError */
+/**
+ * What crosses to the core, which reads the values; without `proxies` every connection is direct.
+ * @throws InvalidArgumentError
+ */
 export function readProxyOption(proxy: unknown): ProxyConfig {
   if (proxy === undefined || proxy === null || proxy === false) return {}
   if (proxy === 'env') return readEnvironment()
-  if (proxy === 'system') return { proxies: [] }
-  if (typeof proxy === 'string' || proxy instanceof URL) return { proxies: [readUrl(proxy), '', '', ''] }
+  if (proxy === 'system') return { proxies: readVariables(), proxyOfSystem: true }
+  if (typeof proxy === 'string' || proxy instanceof URL) return { proxies: forAll('proxy', proxy) }
   if (typeof proxy !== 'object' || Array.isArray(proxy)) throw new InvalidArgumentError('invalid proxy')
   for (const name of Object.keys(proxy)) {
     if (!NAMES.includes(name)) throw new InvalidArgumentError(`unknown option proxy.${name}`)
@@ -41,6 +48,8 @@ export function readProxyOption(proxy: unknown): ProxyConfig {
   const { uri, url, token, auth, headers } = proxy as ProxyServer
   const target = uri ?? url
   if (target === undefined || target === null) throw new InvalidArgumentError('Proxy uri is mandatory')
+  const name = target === uri ? 'proxy.uri' : 'proxy.url'
+  if (typeof target !== 'string' && !(target instanceof URL)) throw new InvalidArgumentError(`invalid ${name}`)
   if (token !== undefined && auth !== undefined) {
     throw new InvalidArgumentError('proxy.auth cannot be used in combination with proxy.token')
   }
@@ -49,10 +58,20 @@ export function readProxyOption(proxy: unknown): ProxyConfig {
     throw new InvalidArgumentError(`invalid proxy.${token === undefined ? 'auth' : 'token'}`)
   }
   return {
-    proxies: [readUrl(target), '', '', ''],
+    proxies: forAll(name, target),
     proxyAuthorization: authorization,
     proxyHeaders: headers === undefined ? undefined : readHeaders(headers),
   }
+}
+
+/** What may be shown of the option: the proxy's scheme, host and port. */
+export function describeProxy(proxy: unknown): string | false {
+  if (proxy === undefined || proxy === null || proxy === false) return false
+  if (proxy === 'env' || proxy === 'system') return proxy
+  const given = proxy as string | URL | ProxyServer
+  const target = typeof given === 'string' || given instanceof URL ? given : (given.uri ?? given.url)
+  const text = String(target).trim()
+  return redactUrl(text.includes('://') ? text : `http://${text}`)
 }
 
 function readHeaders(headers: Record<string, string>): string[] {
@@ -65,29 +84,30 @@ function readHeaders(headers: Record<string, string>): string[] {
   })
 }
 
-function readUrl(given: string | URL): string {
-  let url
-  try {
-    url = new URL(given)
-  } catch (cause) {
-    throw new InvalidArgumentError('invalid proxy: it is no URL', { cause })
-  }
-  if (!SCHEMES.includes(url.protocol)) throw new InvalidArgumentError(`invalid proxy: no proxy speaks ${url.protocol}`)
-  if (url.hostname === '') throw new InvalidArgumentError('invalid proxy: its URL names no host')
-  // undici's name for SOCKS5 whose names the proxy looks up.
-  return url.href.replace(/^socks:/, 'socks5h:')
+/** Names and values: of the proxy for all, for `http:`, for `https:`; and what is reached without. */
+function forAll(name: string, given: string | URL): string[] {
+  const value = typeof given === 'string' ? given : given.href
+  // To the core no text is no proxy.
+  if (value === '') throw new InvalidArgumentError(`invalid ${name}: it is empty`)
+  return [name, value, '', '', '', '', '']
 }
 
-/** A variable of either case; the lower case one counts, as for curl. */
-function variable(name: string, hasUpperCase = true): string {
+/** The name and the value of a variable of either case; the lower case one counts, as for curl. */
+function variable(name: string, hasUpperCase = true): [name: string, value: string] {
   const { env } = process
-  return env[name.toLowerCase()] || (hasUpperCase ? env[name] : '') || ''
+  const lower = name.toLowerCase()
+  const value = env[lower]
+  return value || !hasUpperCase ? [lower, value ?? ''] : [name, env[name] ?? '']
 }
 
-function readEnvironment(): ProxyConfig {
+function readVariables(): string[] {
   // Under CGI a client's `Proxy:` header arrives as HTTP_PROXY.
   const isCgi = process.env['REQUEST_METHOD'] !== undefined
   const proxies = [variable('ALL_PROXY'), variable('HTTP_PROXY', !isCgi), variable('HTTPS_PROXY')]
-  if (proxies.every((proxy) => proxy === '')) return {}
-  return { proxies: [...proxies, variable('NO_PROXY')] }
+  return [...proxies.flat(), variable('NO_PROXY')[1]]
+}
+
+function readEnvironment(): ProxyConfig {
+  const proxies = readVariables()
+  return [1, 3, 5].every((index) => proxies[index] === '') ? {} : { proxies }
 }

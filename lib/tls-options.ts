@@ -100,6 +100,8 @@ function splitChains(pems: string[], crypto: typeof Crypto): Chain[] {
 function readKey(given: PemKey, passphrase: string | undefined, crypto: typeof Crypto): Crypto.KeyObject {
   const own = typeof given === 'string' || Buffer.isBuffer(given) ? { pem: given } : given
   const secret = own.passphrase ?? passphrase
+  // Node's own error would repeat it.
+  if (secret !== undefined && typeof secret !== 'string') throw new InvalidArgumentError('invalid connect.passphrase')
   try {
     return crypto.createPrivateKey({
       key: own.pem,

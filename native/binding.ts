@@ -100,8 +100,13 @@ export interface NativeAgentConfig {
   maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined
   /** What a TLS handshake offers, of `h2` and `http/1.1`. */
   alpn?: string[] | undefined
-  /** Proxies: for all, for `http:`, for `https:`, and what is reached without; `[]` takes the system's. */
+  /**
+   * Proxies for all, for `http:`, for `https:`, each as the name of the setting and its value, and what is reached
+   * without.
+   */
   proxies?: string[] | undefined
+  /** The system's settings stand in where `proxies` are empty. */
+  proxyOfSystem?: boolean | undefined
   proxyAuthorization?: string | undefined
   /** Flat names and values. */
   proxyHeaders?: string[] | undefined

@@ -61,7 +61,8 @@ export class NativeDispatch<Controller extends NativeController>
   /** It was about to be sent, and counts for a connection. */
   hasCrossed = false
   place = -1
-  private readonly request: WireRequest
+  /** With the caller's headers: what shows a handler or a controller must not show them. */
+  readonly #request: WireRequest
   private readonly owner: DispatchOwner
   private readonly upload: Upload | KeptUpload | null
   private id = 0
@@ -86,7 +87,7 @@ export class NativeDispatch<Controller extends NativeController>
     owner: DispatchOwner,
   ) {
     super(handler, controller)
-    this.request = request
+    this.#request = request
     this.owner = owner
     this.upload = source === null ? this.keep(request) : this.read(source, request.upload)
   }
@@ -115,7 +116,7 @@ export class NativeDispatch<Controller extends NativeController>
   begin(): WireRequest | null {
     if (!this.isOpen()) return null
     this.hasCrossed = true
-    const { request } = this
+    const request = this.#request
     if (this.owner.onCrossing()) {
       if (!this.open()) return null
       this.isSubmitted = true
@@ -215,7 +216,8 @@ export class NativeDispatch<Controller extends NativeController>
   }
 
   private send(): void {
-    const { handler, request, upload } = this
+    const { handler, upload } = this
+    const request = this.#request
     if (upload !== null) {
       upload.start(this.id)
     } else if (handler.onRequestSent !== undefined || (handler.onBodySent !== undefined && request.body !== null)) {

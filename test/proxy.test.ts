@@ -267,9 +267,10 @@ describe.concurrent('the environment', () => {
 })
 
 test.each([
-  ['nonsense', 'invalid proxy: it is no URL'],
+  ['nonsense', 'invalid proxy: it is no URL and no host:port'],
   ['ftp://a.test', 'invalid proxy: no proxy speaks ftp:'],
   [5, 'invalid proxy'],
+  [{ uri: 5 }, 'invalid proxy.uri'],
   [{}, 'Proxy uri is mandatory'],
   [{ uri: 'http://a.test', tunnel: true }, 'unknown option proxy.tunnel'],
   [{ uri: 'http://a.test', token: 'a', auth: 'b' }, 'proxy.auth cannot be used in combination with proxy.token'],

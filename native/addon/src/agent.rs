@@ -7,8 +7,8 @@ use std::time::Duration;
 use neon::prelude::*;
 use sluice_core::transport::{EngineKind, SocketOptions, TransportConfig};
 use sluice_core::{
-    AddressPolicy, Agent, AgentConfig, ClientIdentity, CoreError, Embedder, IpNet, ProxyRules, ProxyUrls, TlsOptions,
-    TlsVersions,
+    AddressPolicy, Agent, AgentConfig, ClientIdentity, CoreError, Embedder, IpNet, ProxyRules, ProxySetting, ProxyUrls,
+    TlsOptions, TlsVersions,
 };
 
 use crate::completions::AgentObserver;
@@ -171,16 +171,24 @@ fn parse_network<'cx>(
     embedder: &Arc<dyn Embedder>,
     transport: &mut TransportConfig,
 ) -> NeonResult<()> {
-    transport.proxies = match strings(cx, object, "proxies")?.as_deref() {
-        None => None,
-        Some([all, http, https, none]) => Some(ProxyRules::new(ProxyUrls {
-            all: all.clone(),
-            http: http.clone(),
-            https: https.clone(),
-            none: none.clone(),
-        })),
-        Some(_) => Some(ProxyRules::system()),
+    let named = |name: &String, value: &String| ProxySetting {
+        name: name.clone(),
+        value: value.clone(),
     };
+    if let Some([all_name, all, http_name, http, https_name, https, none]) = strings(cx, object, "proxies")?.as_deref()
+    {
+        let urls = ProxyUrls {
+            all: named(all_name, all),
+            http: named(http_name, http),
+            https: named(https_name, https),
+            none: none.clone(),
+            or_system: object.prop(cx, "proxyOfSystem").get::<Option<bool>>()? == Some(true),
+        };
+        transport.proxies = match ProxyRules::new(urls) {
+            Ok(rules) => Some(rules),
+            Err(error) => return cx.throw_error(error_text(&error, "connect", None)),
+        };
+    }
     if let Some(rules) = transport.proxies.take() {
         let authorization = object.prop(cx, "proxyAuthorization").get::<Option<String>>()?;
         let headers = strings(cx, object, "proxyHeaders")?.unwrap_or_default();

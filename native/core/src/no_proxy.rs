@@ -1,75 +1,122 @@
 //! Hosts that are reached without a proxy.
 
-use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use hyper_util::client::proxy::matcher::Matcher;
+use ipnet::IpNet;
 
 use crate::origin::Origin;
 
 /// A list as `NO_PROXY` has it: domains, addresses, networks and `*`, each with or without a port, between commas or
-/// blanks.
+/// blanks. What is none of these matches nothing.
 #[derive(Debug, Default)]
 pub struct NoProxy {
-    /// By port; `None` is any.
-    rules: BTreeMap<Option<u16>, Hosts>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hosts: Hosts,
+    /// `None` is any.
+    port: Option<u16>,
 }
 
 #[derive(Debug)]
 enum Hosts {
     All,
-    Listed(Box<Matcher>),
+    Network(IpNet),
+    /// And all below it.
+    Domain(String),
 }
 
 impl NoProxy {
     pub fn parse(list: &str) -> Self {
-        let mut entries: BTreeMap<Option<u16>, Vec<&str>> = BTreeMap::new();
-        for entry in list.split(|separator: char| separator == ',' || separator.is_whitespace()) {
-            let (host, port) = split_port(entry);
-            if !host.is_empty() {
-                entries.entry(port).or_default().push(host);
-            }
-        }
+        let words = list.split(|separator: char| separator == ',' || separator.is_whitespace());
         Self {
-            rules: entries
-                .into_iter()
-                .map(|(port, hosts)| (port, Hosts::new(&hosts)))
-                .collect(),
+            entries: words.filter_map(Entry::parse).collect(),
         }
-    }
-
-    /// The environment's, of either case; the lower case one counts, as for curl.
-    pub fn from_environment() -> Self {
-        let read = |name| std::env::var(name).ok().filter(|list| !list.is_empty());
-        Self::parse(&read("no_proxy").or_else(|| read("NO_PROXY")).unwrap_or_default())
     }
 
     pub fn contains(&self, origin: &Origin) -> bool {
-        [None, Some(origin.port())]
+        if self.entries.is_empty() {
+            return false;
+        }
+        let host = Host::parse(origin.host());
+        self.entries
             .iter()
-            .filter_map(|port| self.rules.get(port))
-            .any(|hosts| hosts.contain(origin))
+            .any(|entry| entry.port.is_none_or(|port| port == origin.port()) && entry.hosts.contain(&host))
+    }
+}
+
+impl Entry {
+    fn parse(word: &str) -> Option<Self> {
+        let (host, port) = split_port(word);
+        Some(Self {
+            hosts: Hosts::parse(host)?,
+            port,
+        })
     }
 }
 
 impl Hosts {
-    fn new(hosts: &[&str]) -> Self {
-        if hosts.contains(&"*") {
-            return Self::All;
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::All);
         }
-        let list = hosts.iter().map(|host| plain(host)).collect::<Vec<_>>().join(",");
-        // What it leaves to no proxy is what is listed.
-        Self::Listed(Box::new(Matcher::builder().all("http://any.invalid").no(list).build()))
+        if let Ok(network) = text.replace(['[', ']'], "").parse() {
+            return Some(Self::Network(network));
+        }
+        // `.a.test` and `*.a.test` are `a.test`.
+        let text = text
+            .strip_prefix('*')
+            .filter(|rest| rest.starts_with('.'))
+            .unwrap_or(text);
+        match Host::parse(text.trim_start_matches('.')) {
+            Host::Address(address) => Some(Self::Network(address.into())),
+            Host::Name(name) if name.is_empty() => None,
+            Host::Name(name) => Some(Self::Domain(name)),
+        }
     }
 
-    fn contain(&self, origin: &Origin) -> bool {
-        match self {
-            Self::All => true,
-            Self::Listed(matcher) => origin
-                .as_str()
-                .parse()
-                .is_ok_and(|uri: http::Uri| matcher.intercept(&uri).is_none()),
+    fn contain(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::All, _) => true,
+            (Self::Network(network), Host::Address(address)) => network.contains(address),
+            (Self::Domain(domain), Host::Name(name)) => name
+                .strip_suffix(domain.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+            _ => false,
         }
     }
+}
+
+/// A host in the one spelling that all of its spellings have.
+enum Host {
+    Address(IpAddr),
+    /// ASCII (IDNA), lower case, without the dot that ends a fully qualified name.
+    Name(String),
+}
+
+impl Host {
+    fn parse(text: &str) -> Self {
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(text);
+        if let Ok(address) = bare.parse() {
+            return Self::Address(address);
+        }
+        match url::Host::parse(text) {
+            Ok(url::Host::Ipv4(address)) => Self::Address(address.into()),
+            Ok(url::Host::Ipv6(address)) => Self::Address(address.into()),
+            Ok(url::Host::Domain(name)) => Self::Name(without_dot(&name)),
+            // Equal to itself at least.
+            Err(_) => Self::Name(without_dot(&text.to_lowercase())),
+        }
+    }
+}
+
+fn without_dot(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_owned()
 }
 
 /// `host:80`, `[::1]:80`; `::1` has no port.
@@ -79,18 +126,6 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
         .filter(|(host, _)| !host.contains(':') || host.ends_with(']'))
         .and_then(|(host, port)| Some((host, Some(port.parse().ok()?))));
     split.unwrap_or((entry, None))
-}
-
-/// In the matcher's own spelling: `*.a.test` is `.a.test`, `a.test.` is `a.test`, `[::1]` is `::1`.
-fn plain(host: &str) -> &str {
-    let host = host
-        .strip_prefix('*')
-        .filter(|rest| rest.starts_with('.'))
-        .unwrap_or(host);
-    let host = host.strip_suffix('.').unwrap_or(host);
-    host.strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -148,5 +183,33 @@ mod tests {
         for list in ["", " , ", ":", ":80"] {
             assert!(!contains(list, "http://a.test"), "{list}");
         }
+    }
+
+    #[test]
+    fn a_name_is_the_same_with_a_dot_behind_it_and_in_either_script() {
+        for entry in [
+            "bücher.test",
+            "BÜCHER.test.",
+            "xn--bcher-kva.test",
+            ".xn--bcher-kva.test.",
+            "*.bücher.test",
+        ] {
+            for host in [
+                "bücher.test",
+                "xn--bcher-kva.test",
+                "XN--bcher-KVA.test.",
+                "www.bücher.test.",
+            ] {
+                assert!(contains(entry, &format!("https://{host}:81")), "{entry} {host}");
+            }
+            assert!(!contains(entry, "http://cher.test"), "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_url_has_matches_itself_and_a_star() {
+        assert!(contains("a|b.test", "http://A|b.test"));
+        assert!(contains("*", "http://a|b.test"));
+        assert!(!contains("b.test, 10.0.0.0/8", "http://a|b.tes"));
     }
 }

@@ -1,7 +1,9 @@
 //! Redirects (Fetch §4.4, "HTTP-redirect fetch"), above the engines.
 
+use std::borrow::Cow;
+
 use http::Method;
-use url::{Position, Url};
+use url::Url;
 
 use crate::error::CoreError;
 use crate::header_list::HeaderList;
@@ -90,7 +92,7 @@ impl Redirects {
         };
         let url = self.resolve(&location)?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(self.error(&format!("the redirect to {location} has no HTTP(S) scheme")));
+            return Err(self.error(&format!("the redirect to {} has no HTTP(S) scheme", shown(&url))));
         }
         if self.hops == MOST_HOPS {
             return Err(self.error(&format!("redirect count exceeded ({MOST_HOPS})")));
@@ -100,7 +102,7 @@ impl Redirects {
             return Err(self.error("the redirect's URL must not include credentials"));
         }
         if url.port().is_some_and(|port| BLOCKED_PORTS.contains(&port)) {
-            return Err(self.error(&format!("bad port in the redirect to {location}")));
+            return Err(self.error(&format!("bad port in the redirect to {}", shown(&url))));
         }
         if status != 303 && self.body.is_none() {
             return Err(self.error(&format!(
@@ -109,7 +111,7 @@ impl Redirects {
         }
         self.rewrite_method(status);
         let Some(origin) = Origin::parse(&url.origin().ascii_serialization()) else {
-            return Err(self.error(&format!("invalid location {location}")));
+            return Err(self.error("invalid location: it has no origin"));
         };
         if origin != self.origin {
             self.is_cross_origin = true;
@@ -117,7 +119,7 @@ impl Redirects {
             self.host = None;
         }
         self.origin = origin;
-        self.target = url[Position::BeforePath..Position::AfterQuery].to_owned();
+        self.target = target_of(&url);
         options.origin = self.origin.clone();
         options.method = self.method.clone();
         options.target.clone_from(&self.target);
@@ -138,8 +140,8 @@ impl Redirects {
 
     fn resolve(&self, location: &str) -> Result<Url, CoreError> {
         Url::parse(&format!("{}{}", self.origin.as_str(), self.target))
-            .and_then(|base| base.join(location))
-            .map_err(|error| self.error(&format!("invalid location {location}: {error}")))
+            .and_then(|base| base.join(&with_two_slashes(location)))
+            .map_err(|error| self.error(&format!("invalid location: {error}")))
     }
 
     fn rewrite_method(&mut self, status: u16) {
@@ -157,6 +159,35 @@ impl Redirects {
 
     fn error(&self, text: &str) -> CoreError {
         CoreError::Redirect(text.to_owned())
+    }
+}
+
+/// URL Standard, "special authority ignore slashes state", which the crate does not enter from a relative URL.
+fn with_two_slashes(location: &str) -> Cow<'_, str> {
+    let text = location.trim_matches(|c| c <= ' ').replace('\t', "");
+    let rest = text.trim_start_matches(['/', '\\']);
+    if text.len() - rest.len() > 2 {
+        format!("//{rest}").into()
+    } else {
+        location.into()
+    }
+}
+
+/// Path and query. The URL Standard has had `^` in its path percent-encode set since 2024, the crate has not yet.
+fn target_of(url: &Url) -> String {
+    let path = url.path().replace('^', "%5E");
+    match url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+/// Scheme, host and port: credentials, and tokens in path and query, are for nobody's log.
+fn shown(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
+        (Some(host), None) => format!("{}://{host}", url.scheme()),
+        (None, _) => format!("{}:", url.scheme()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
@@ -33,12 +33,19 @@ pub struct TlsOptions {
 }
 
 /// A client's certificate.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClientIdentity {
     /// PEM, leaf first.
     pub chain: String,
     /// PEM, not encrypted.
     pub key: String,
+}
+
+/// Without the key.
+impl std::fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
+    }
 }
 
 /// TLS versions that may be spoken.
@@ -109,8 +116,9 @@ impl Identities {
     fn new(identities: &[ClientIdentity], provider: &CryptoProvider) -> Result<Self, CoreError> {
         let read = |identity: &ClientIdentity| {
             let chain = certificates(&identity.chain, "cert")?;
-            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
-                .map_err(|error| CoreError::InvalidArgument(format!("connect.key is no PEM key: {error:?}")))?;
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|error| {
+                CoreError::InvalidArgument(format!("connect.key is no PEM key: {}", pem_fault(&error)))
+            })?;
             let certified = CertifiedKey::from_der(chain, key, provider)
                 .map_err(|error| CoreError::InvalidArgument(format!("connect.cert and connect.key: {error}")))?;
             Ok(Arc::new(certified))
@@ -198,14 +206,26 @@ fn trusting(
 /// At least one; `name` is the option they come from.
 fn certificates(pem: &str, name: &str) -> Result<Vec<CertificateDer<'static>>, CoreError> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    let parsed = parsed
-        .map_err(|error| CoreError::InvalidArgument(format!("connect.{name} is no PEM certificate: {error:?}")))?;
+    let parsed = parsed.map_err(|error| {
+        CoreError::InvalidArgument(format!("connect.{name} is no PEM certificate: {}", pem_fault(&error)))
+    })?;
     if parsed.is_empty() {
         return Err(CoreError::InvalidArgument(format!(
             "connect.{name} holds no PEM certificate"
         )));
     }
     Ok(parsed)
+}
+
+/// The parser's own texts repeat lines of what it read.
+fn pem_fault(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end",
+        pem::Error::IllegalSectionStart { .. } => "a section has no beginning",
+        pem::Error::Base64Decode(_) => "a section is no base64",
+        pem::Error::NoItemsFound => "there is none in it",
+        _ => "it cannot be read",
+    }
 }
 
 fn invalid(error: &rustls::Error) -> CoreError {

@@ -175,7 +175,7 @@ impl TransportLease for ReqwestLease {
     ) -> Result<WireResponse<ReqwestBody>, CoreError> {
         let url = format!("{}{}", self.origin.as_str(), request.target);
         let url = reqwest::Url::parse(&url)
-            .map_err(|error| CoreError::InvalidArgument(format!("invalid url {url}: {error}")))?;
+            .map_err(|error| CoreError::InvalidArgument(format!("invalid request path: {error}")))?;
         let headers = headers(request)?;
         let mut wire = reqwest::Request::new(request.method.clone(), url);
         *wire.headers_mut() = headers;
@@ -199,6 +199,8 @@ impl TransportLease for ReqwestLease {
                 })
             }
             Err(error) => {
+                // Its text would show the path and the query.
+                let error = error.without_url();
                 let peer = self.peer();
                 if error.is_connect() && error.is_timeout() {
                     return Err(connect_timeout(&peer));

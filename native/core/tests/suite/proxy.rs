@@ -16,6 +16,7 @@ fn rules(url: &str) -> ProxyRules {
         all: url.into(),
         ..ProxyUrls::default()
     })
+    .unwrap()
 }
 
 fn agent(url: &str) -> Agent {
