@@ -21,6 +21,11 @@ pub enum RedirectPolicy {
 }
 
 const MOST_HOPS: u8 = 20;
+/// Bytes of a URL that a redirect leads to, as it is sent: a relative one adds to the URL before it, and escaping makes
+/// nine bytes of one.
+const MOST_URL: usize = 64 * 1024;
+/// Characters of a location that an error shows.
+const SHOWN: usize = 200;
 /// Fetch, "request-body-header name".
 const BODY_HEADERS: [&str; 5] = [
     "content-encoding",
@@ -89,7 +94,15 @@ impl Redirects {
             return Ok(None);
         };
         let url = self.resolve(&location)?;
+        let sent = &url[..Position::AfterQuery];
+        if sent.len() > MOST_URL {
+            return Err(self.error(&format!(
+                "the redirect's URL is longer than {MOST_URL} bytes: {}",
+                shown(sent)
+            )));
+        }
         if !matches!(url.scheme(), "http" | "https") {
+            let location = shown(&location);
             return Err(self.error(&format!("the redirect to {location} has no HTTP(S) scheme")));
         }
         if self.hops == MOST_HOPS {
@@ -100,7 +113,7 @@ impl Redirects {
             return Err(self.error("the redirect's URL must not include credentials"));
         }
         if url.port().is_some_and(|port| BLOCKED_PORTS.contains(&port)) {
-            return Err(self.error(&format!("bad port in the redirect to {location}")));
+            return Err(self.error(&format!("bad port in the redirect to {}", shown(&location))));
         }
         if status != 303 && self.body.is_none() {
             return Err(self.error(&format!(
@@ -109,7 +122,7 @@ impl Redirects {
         }
         self.rewrite_method(status);
         let Some(origin) = Origin::parse(&url.origin().ascii_serialization()) else {
-            return Err(self.error(&format!("invalid location {location}")));
+            return Err(self.error(&format!("invalid location {}", shown(&location))));
         };
         if origin != self.origin {
             self.is_cross_origin = true;
@@ -139,7 +152,7 @@ impl Redirects {
     fn resolve(&self, location: &str) -> Result<Url, CoreError> {
         Url::parse(&format!("{}{}", self.origin.as_str(), self.target))
             .and_then(|base| base.join(location))
-            .map_err(|error| self.error(&format!("invalid location {location}: {error}")))
+            .map_err(|error| self.error(&format!("invalid location {}: {error}", shown(location))))
     }
 
     fn rewrite_method(&mut self, status: u16) {
@@ -163,6 +176,13 @@ impl Redirects {
 /// `redirect: 'error'` met a redirect.
 pub fn unexpected_redirect(status: u16) -> CoreError {
     CoreError::Redirect(format!("unexpected redirect ({status})"))
+}
+
+fn shown(location: &str) -> String {
+    match location.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}\u{2026}", &location[..end]),
+        None => location.to_owned(),
+    }
 }
 
 /// Bytes beyond ASCII are UTF-8 (Fetch, "location URL"); several fields read as one.
