@@ -15,10 +15,10 @@ export interface Program extends Disposable {
   isRunning(): boolean
 }
 
-/** Starts `script`, a file of this folder or a URL; disposing of it kills it. */
-export function run(script: string, args: string[]): Program {
+/** Starts `script`, a file of this folder or a URL, with `flags` of Node's; disposing of it kills it. */
+export function run(script: string, args: string[], flags: string[] = []): Program {
   const path = fileURLToPath(new URL(script, import.meta.url))
-  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...flags, path, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
   const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, output: output.trim() }) as Ended)
