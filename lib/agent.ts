@@ -5,6 +5,7 @@ import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo, NativeAgent } from '../native/binding.ts'
 import {
   answerAgent,
+  callListeners,
   openEnvironment,
   SubmissionBatch,
   throwLater,
@@ -391,11 +392,14 @@ function poolsHost(agent: Agent): PoolsHost {
   return {
     onDispatched: (job) => agent[kDispatched](job),
     emitDrain: (pool) => {
-      if (!agent.closed && !agent.destroyed) agent.emit('drain', pool.url, targetsOf(agent, pool))
+      if (agent.closed || agent.destroyed) return
+      callListeners(() => agent.emit('drain', pool.url, targetsOf(agent, pool)))
     },
     emitConnection: (event, pool, error) => {
-      if (event === 'connect') agent.emit(event, pool.url, targetsOf(agent, pool))
-      else agent.emit(event, pool.url, targetsOf(agent, pool), error as Error & { code: string })
+      callListeners(() => {
+        if (event === 'connect') agent.emit(event, pool.url, targetsOf(agent, pool))
+        else agent.emit(event, pool.url, targetsOf(agent, pool), error as Error & { code: string })
+      })
     },
   }
 }

@@ -6,6 +6,8 @@ import { FetchUrl } from './fetch-url.ts'
 import { redactUrl, redactUrlError } from './redact.ts'
 
 const MOST_HOPS = 20
+/** Characters of a URL that a redirect leads to, as it is sent. The core has the same limit. */
+const MOST_URL = 64 * 1024
 /** Fetch, "request-body-header name". */
 const BODY_HEADERS = new Set([
   'content-encoding',
@@ -35,6 +37,9 @@ export function followRedirect(
   if (request.redirect !== 'follow' || !isRedirect(status) || location === null) return null
   const url = resolveLocation(toUtf8(location), request.url)
   if (url.hash === '') url.hash = request.url.hash
+  if (url.text.length > MOST_URL) {
+    throw new NetworkError(`the redirect's URL is longer than ${MOST_URL} bytes: ${url.text.slice(0, 200)}…`)
+  }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new NetworkError(`the redirect to ${redactUrl(url.href)} has no HTTP(S) scheme`)
   }

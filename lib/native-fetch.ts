@@ -170,6 +170,16 @@ export class NativeFetch implements Receiver, Submission {
     this.reject(fetchFailed(causeOf(info, this.request.url.host, this.agentState)))
   }
 
+  onUndelivered(error: Error): boolean {
+    this.isSubmitted = false
+    if (this.source !== null) return this.source.onUndelivered(error)
+    this.isSettled = true
+    this.upload?.stop(error)
+    this.finish()
+    this.response.reject(fetchFailed(error))
+    return true
+  }
+
   private resolve(head: ResponseHead, body: BodySource, trailers: () => Promise<string>): void {
     this.response.resolve(
       createResponse({

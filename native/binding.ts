@@ -148,10 +148,12 @@ export interface NativeAgentConfig {
   tcpKeepAliveInitialDelay?: number | undefined
 }
 
-/** Shared words that native calls write their second result into (`Int32Array`). */
+/** Shared words that both sides write further results into (`Int32Array`). */
 export const Word = {
   /** After a body read: one of {@link ReadState}. */
   readState: 0,
+  /** Of a delivery of completions: where the record that is being delivered begins, in words. */
+  reached: 1,
 } as const
 
 export const ReadState = {
@@ -170,11 +172,11 @@ export const ReadState = {
 } as const
 
 export interface NativeCounters {
-  /** Body bytes copied into JavaScript memory by this environment. */
+  /** Body bytes copied into JavaScript memory by this copy of the package. */
   bodyBytesCrossed: number
-  /** Requests in the native table of this environment. */
+  /** Requests in the native table of this copy. */
   handles: number
-  /** Persistent references to JavaScript values held by this environment. */
+  /** JavaScript values of this copy that the native side keeps from being collected: none, unless a request is awaited. */
   roots: number
   /** Requests that keep the process alive now. */
   awaited: number
@@ -184,17 +186,25 @@ export interface NativeCounters {
   givenBack: number
 }
 
-export interface NativeBinding {
+/** What the addon exports. Copies of this package in one JavaScript environment may share it. */
+export interface NativeAddon {
   /** The addon's name and version. */
   hello(): string
+  /** The functions of one copy, whose agents and requests are its own. */
+  create(): NativeBinding
+}
+
+/** The native side of one copy of the package. It lets go of everything when it is collected. */
+export interface NativeBinding {
   /**
-   * Opens this environment (one per worker). `onCompletions(length)` is called with the scratch buffer filled;
-   * `words` receives second results. `hasLibuv`: this is Node, with its own event loop.
+   * Opens this copy, once. `onCompletions(from, end)` is called with the records between those words of the scratch
+   * buffer; it writes {@link Word.reached}, behind which the delivery goes on after an exception. `hasLibuv`: this is Node,
+   * with its own event loop.
    */
-  environmentOpen(
+  open(
     scratch: Uint8Array,
     words: Int32Array,
-    onCompletions: (length: number) => void,
+    onCompletions: (from: number, end: number) => void,
     hasLibuv: boolean,
   ): void
   /** @throws Error whose message is JSON of {@link CoreErrorInfo}. */
@@ -257,10 +267,10 @@ export interface NativeBinding {
 
 const require = createRequire(import.meta.url)
 
-function load(): NativeBinding {
+function load(): NativeAddon {
   // The addon lies beside this file; what is published is one file, `dist/lib/index.js`.
   const here = import.meta.url.endsWith('/native/binding.ts') ? './sluice.node' : '../../native/sluice.node'
-  return require(here) as NativeBinding
+  return require(here) as NativeAddon
 }
 
-export const binding: NativeBinding = load()
+export const binding: NativeBinding = load().create()

@@ -3,7 +3,7 @@
  * the runtime's completions come back in one. The encodings mirror `native/addon/src/{submission,completions}.rs`.
  */
 import { closeSync, openSync } from 'node:fs'
-import { binding } from '../native/binding.ts'
+import { binding, Word } from '../native/binding.ts'
 import type { ConnectionEvent, CoreErrorInfo, CoreQuestion, NativeAgent } from '../native/binding.ts'
 import type { FileRange } from './file-source.ts'
 import { ReceiverTable } from './receiver-table.ts'
@@ -45,6 +45,11 @@ export interface Receiver {
   onUploadReady?(): void
   /** A pipe to a file ended: bytes written, and the failure of the file if it was that. */
   onPiped?(written: number, isStopped: boolean, info: CoreErrorInfo | null): void
+  /**
+   * What was to be told could not be: the request is aborted, and no further call comes. False where it was over already,
+   * and `error` is nobody's.
+   */
+  onUndelivered(error: Error): boolean
 }
 
 /** Bits of {@link WireRequest.flags}; those between are the encoding's own. */
@@ -153,7 +158,10 @@ const FLAG_REDIRECTED = 1 << 12
 const FLAG_CROSS_ORIGIN = 1 << 13
 const FLAG_STOPPED = 1 << 8
 
-/** Larger than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along (16 KiB). */
+/**
+ * The largest record: more than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along
+ * (16 KiB). What is larger all the same fails its request on the native side.
+ */
 const SCRATCH_BYTES = 1024 * 1024
 
 /** Node's own, missing from its types: `toString('latin1')` without the look-up of the encoding. */
@@ -168,7 +176,7 @@ const kEmpty = new Uint8Array(0)
 const scratch = Buffer.from(new ArrayBuffer(SCRATCH_BYTES)) as Latin1Buffer
 const scratchWords = new Uint32Array(scratch.buffer)
 /** Second results of native calls; see `Word` in the binding. */
-export const words = new Int32Array(1)
+export const words = new Int32Array(2)
 
 const receivers = new ReceiverTable<Receiver>()
 let isOpen = false
@@ -179,8 +187,8 @@ const hasLibuv = process.versions['bun'] === undefined && process.versions['deno
 /** Before the first agent is made. */
 export function openEnvironment(): void {
   if (isOpen) return
+  binding.open(scratch, words, onCompletions, hasLibuv)
   isOpen = true
-  binding.environmentOpen(scratch, words, onCompletions, hasLibuv)
 }
 
 /** Takes completions of `id` from now on; holds `receiver` strongly. */
@@ -231,6 +239,15 @@ export function throwLater(error: unknown): void {
   })
 }
 
+/** What a listener throws is an uncaught exception, and nothing to the request in whose course it was called. */
+export function callListeners(call: () => void): void {
+  try {
+    call()
+  } catch (error) {
+    throwLater(error)
+  }
+}
+
 /** The requests of one agent and tick. */
 export class SubmissionBatch {
   readonly agent: NativeAgent
@@ -257,41 +274,42 @@ export class SubmissionBatch {
     // A request added by a callback of `begin` joins this crossing.
     for (let index = 0; index < this.waiting.length; index++) {
       const { id, submission } = this.waiting[index]!
-      let request: WireRequest | null = null
       try {
-        request = submission.begin(id)
+        const request = submission.begin(id)
+        if (request === null) receivers.delete(id)
+        else this.cross(id, request)
       } catch (error) {
-        throwLater(error)
+        unsend(id, submission, error)
       }
-      if (request === null || !this.cross(id, request, submission)) receivers.delete(id)
     }
+    const { waiting, length, bodies } = this
     this.waiting = []
-    if (this.length === 0) return
-    const { length, bodies } = this
+    if (length === 0) return
     this.length = 0
     if (bodies.length > 0) this.bodies = []
-    binding.agentDispatch(this.agent, this.buffer, length, bodies)
-    if (this.descriptors.length > 0) for (const descriptor of this.descriptors.splice(0)) closeSync(descriptor)
+    try {
+      binding.agentDispatch(this.agent, this.buffer, length, bodies)
+    } catch (error) {
+      // None has crossed.
+      for (const { id, submission } of waiting) {
+        if (receivers.get(id) === submission.receiver) unsend(id, submission, error)
+      }
+    } finally {
+      if (this.descriptors.length > 0) for (const descriptor of this.descriptors.splice(0)) closeSync(descriptor)
+    }
   }
 
-  /** False when it does not. */
-  private cross(id: number, request: WireRequest, submission: Submission): boolean {
+  private cross(id: number, request: WireRequest): void {
     const { file } = request
     if (file === null) {
       this.encode(id, request, request.body)
-      return true
+      return
     }
-    try {
-      // The runtime has a descriptor of its own when this one is closed.
-      const descriptor = openSync(file.path, 'r')
-      this.descriptors.push(descriptor)
-      const words = [descriptor, file.start >>> 0, Math.floor(file.start / 0x1_0000_0000)]
-      this.encode(id, request, new Uint8Array(Uint32Array.from(words).buffer))
-      return true
-    } catch (error) {
-      submission.onUnsent(error)
-      return false
-    }
+    // The runtime has a descriptor of its own when this one is closed.
+    const descriptor = openSync(file.path, 'r')
+    this.descriptors.push(descriptor)
+    const words = [descriptor, file.start >>> 0, Math.floor(file.start / 0x1_0000_0000)]
+    this.encode(id, request, new Uint8Array(Uint32Array.from(words).buffer))
   }
 
   private encode(id: number, request: WireRequest, body: Uint8Array | null): void {
@@ -319,7 +337,6 @@ export class SubmissionBatch {
       length = body.byteLength
     } else if (body !== null) {
       flags |= FLAG_BODY_APART
-      this.bodies.push(body)
     }
     const { buffer, words: out } = this
     const at = this.length >>> 2
@@ -342,6 +359,8 @@ export class SubmissionBatch {
     const start = this.length + RECORD_WORDS * 4
     buffer.latin1Write(text, start)
     if (isInline) buffer.set(body, start + text.length)
+    // Last: a request that could not be encoded leaves nothing behind.
+    if ((flags & FLAG_BODY_APART) !== 0) this.bodies.push(body!)
     this.length += size
   }
 
@@ -352,6 +371,16 @@ export class SubmissionBatch {
     larger.set(this.buffer.subarray(0, this.length))
     this.buffer = larger
     this.words = new Uint32Array(larger.buffer)
+  }
+}
+
+/** This request alone does not cross. */
+function unsend(id: number, submission: Submission, error: unknown): void {
+  receivers.delete(id)
+  try {
+    submission.onUnsent(error)
+  } catch (thrown) {
+    throwLater(thrown)
   }
 }
 
@@ -374,24 +403,28 @@ export function currentTurn(): number {
   return turn
 }
 
-function onCompletions(length: number): void {
+/** Whatever one record does, those behind it are delivered. */
+function onCompletions(from: number, end: number): void {
   turn++
-  const end = length >>> 2
-  for (let at = 0; at < end; at += scratchWords[at + 1]!) {
+  for (let at = from; at < end; at += scratchWords[at + 1]!) {
+    words[Word.reached] = at
     try {
-      if ((scratchWords[at]! & 0xff) === COMPLETION_CONNECTION) {
-        deliverConnection(at)
-        continue
-      }
-      if ((scratchWords[at]! & 0xff) === COMPLETION_QUESTION) {
-        deliverQuestion(at)
-        continue
-      }
-      const receiver = receivers.get(scratchWords[at + 2]!)
-      if (receiver !== undefined) deliver(receiver, at)
+      deliver(at)
     } catch (error) {
       throwLater(error)
     }
+  }
+}
+
+function deliver(at: number): void {
+  const kind = scratchWords[at]! & 0xff
+  if (kind === COMPLETION_CONNECTION) {
+    deliverConnection(at)
+  } else if (kind === COMPLETION_QUESTION) {
+    deliverQuestion(at)
+  } else {
+    const receiver = receivers.get(scratchWords[at + 2]!)
+    if (receiver !== undefined) deliverTo(receiver, at)
   }
 }
 
@@ -402,16 +435,39 @@ function deliverConnection(at: number): void {
   else listener.onConnection(decodeJson(at + 4, scratchWords[at + 3]!) as ConnectionEvent)
 }
 
+/** The core waits for every answer: without one, the empty answer refuses. */
 function deliverQuestion(at: number): void {
   const id = scratchWords[at + 2]!
   const number = scratchWords[at + 3]!
   const answer = (text: string): void => binding.questionAnswer(number, text)
   const listener = questioned.get(id)?.deref()
-  if (listener === undefined) answer('')
-  else listener.onQuestion(decodeJson(at + 5, scratchWords[at + 4]!) as CoreQuestion, answer)
+  if (listener === undefined) {
+    answer('')
+    return
+  }
+  try {
+    listener.onQuestion(decodeJson(at + 5, scratchWords[at + 4]!) as CoreQuestion, answer)
+  } catch (error) {
+    answer('')
+    throw error
+  }
 }
 
-function deliver(receiver: Receiver, at: number): void {
+/** A receiver that cannot take what was said ends with that. */
+function deliverTo(receiver: Receiver, at: number): void {
+  const id = scratchWords[at + 2]!
+  try {
+    tell(receiver, at)
+  } catch (cause) {
+    receivers.delete(id)
+    binding.requestHandleAbort(id)
+    const { message } = cause as Partial<Error>
+    const error = new Error(`Internal error: ${message}`, { cause })
+    if (!receiver.onUndelivered(Object.assign(error, { code: 'SLUICE_ERR_INTERNAL' }))) throw cause
+  }
+}
+
+function tell(receiver: Receiver, at: number): void {
   const kind = scratchWords[at]!
   switch (kind & 0xff) {
     case COMPLETION_HEAD:

@@ -191,6 +191,14 @@ export class NativeDispatch<Controller extends NativeController>
     this.upload?.onReady()
   }
 
+  onUndelivered(error: Error): boolean {
+    this.isSubmitted = false
+    if (!this.isOpen()) return false
+    this.reader?.close()
+    this.fail(error)
+    return true
+  }
+
   /** The consumer paused: the gate goes down, and what has arrived waits. */
   pause(): void {
     this.reader?.dropRoom()

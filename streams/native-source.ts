@@ -197,6 +197,15 @@ export class NativeSource implements Receiver {
     receiver?.(info)
   }
 
+  onUndelivered(error: Error): boolean {
+    if (this.state !== 'open') return false
+    const receiver = this.pipe
+    this.pipe = null
+    this.settle('failed', error)
+    receiver?.(null)
+    return true
+  }
+
   private settleAt(readState: number): void {
     if (readState === ReadState.ended || readState === ReadState.failed) this.settleFromEnd()
   }

@@ -5,7 +5,7 @@
 import { Duplex } from 'node:stream'
 import { binding, ReadState, Word } from '../native/binding.ts'
 import type { CoreErrorInfo, SocketInfo } from '../native/binding.ts'
-import { unwatch, watch, words } from './exchange.ts'
+import { callListeners, unwatch, watch, words } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
 import { CHUNK_BYTES } from './native-reader.ts'
 
@@ -159,7 +159,14 @@ export class TunnelSocket extends Duplex implements Receiver {
     const { waiting } = this
     this.waiting = null
     this.touch()
-    waiting?.()
+    callListeners(() => waiting?.())
+  }
+
+  onUndelivered(error: Error): boolean {
+    if (this.destroyed) return false
+    this.isHeld = false
+    this.destroy(error)
+    return true
   }
 
   onError(info: CoreErrorInfo): void {
@@ -174,7 +181,7 @@ export class TunnelSocket extends Duplex implements Receiver {
       if (chunk !== undefined) {
         this.touch()
         this.bytesRead += chunk.byteLength
-        this.wantsData = this.push(chunk)
+        callListeners(() => (this.wantsData = this.push(chunk)))
       }
       if (state === ReadState.failed) this.fail()
       else if (state === ReadState.ended) this.endReading()

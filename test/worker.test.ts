@@ -81,7 +81,7 @@ describe('a worker is terminated, with the addon loaded in workers only, during'
   ])('%s, %i times, and the process goes on', { timeout: 60_000 }, async (kind, rounds) => {
     // Workers that die at any moment are to write no cache.
     using client = run(pathToFileURL(script).href, [kind, server.origin, String(rounds), folder], {
-      NODE_DISABLE_COMPILE_CACHE: '1',
+      environment: { NODE_DISABLE_COMPILE_CACHE: '1' },
     })
     expect(await within(client.ended, { timeoutMs: 50_000, what: 'the process' })).toEqual({
       code: 0,

@@ -15,10 +15,18 @@ export interface Program extends Disposable {
   isRunning(): boolean
 }
 
-/** Starts `script`, a file of this folder or a URL, with `environment` in addition; disposing of it kills it. */
-export function run(script: string, args: string[], environment: NodeJS.ProcessEnv = {}): Program {
+/** How a program is started, beside its arguments. */
+export interface Start {
+  /** In addition to this process's. */
+  environment?: NodeJS.ProcessEnv
+  /** Node's. */
+  flags?: string[]
+}
+
+/** Starts `script`, a file of this folder or a URL; disposing of it kills it. */
+export function run(script: string, args: string[], { environment = {}, flags = [] }: Start = {}): Program {
   const path = fileURLToPath(new URL(script, import.meta.url))
-  const child = spawn(process.execPath, [path, ...args], {
+  const child = spawn(process.execPath, [...flags, path, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environment },
   })

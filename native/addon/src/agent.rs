@@ -19,14 +19,13 @@ use crate::request_handle::id_argument;
 use crate::runtime::Runtime;
 
 /// `agentCreate(config)`
-pub fn create(mut cx: FunctionContext) -> JsResult<JsNumber> {
+pub fn create<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsNumber> {
     let object = cx.argument::<JsObject>(0)?;
     let mut config = parse_config(&mut cx, object)?;
     let runtime = match Runtime::get() {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
     };
-    let environment = Environment::get(&mut cx)?;
     let id = environment.next_agent();
     config.transport.observer = Some(Arc::new(AgentObserver {
         agent: id,
@@ -299,25 +298,25 @@ pub fn duration(milliseconds: f64) -> Option<Duration> {
 
 /// `agentClose(agent)`: JavaScript accepts no further request for it. Dropping the core agent closes its idle
 /// connections when its requests have ended.
-pub fn close(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn close<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
-    Environment::get(&mut cx)?.remove_agent(id);
+    environment.remove_agent(id);
     Ok(cx.undefined())
 }
 
 /// `agentDestroy(agent)`: running requests end with `ClientDestroyedError`.
-pub fn destroy(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn destroy<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
-    if let Some(agent) = Environment::get(&mut cx)?.remove_agent(id) {
+    if let Some(agent) = environment.remove_agent(id) {
         agent.destroy();
     }
     Ok(cx.undefined())
 }
 
 /// `agentStats(agent)`
-pub fn stats(mut cx: FunctionContext) -> JsResult<JsObject> {
+pub fn stats<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsObject> {
     let id = id_argument(&mut cx)?;
-    let agent = Environment::get(&mut cx)?.agent(id);
+    let agent = environment.agent(id);
     let (held, running) = agent.map_or((0, 0), |agent| (agent.gauge().held(), agent.running()));
     let object = cx.empty_object();
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]

@@ -11,7 +11,7 @@ use crate::request_handle::id_argument;
 
 /// `bodyRead(id, max, readsOn)`: fresh memory with what is queued, or undefined. Who reads on with `bodyReadInto` is told
 /// when that may find more.
-pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
+pub fn read<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsValue> {
     let id = id_argument(&mut cx)?;
     let max = cx.argument::<JsNumber>(1)?.value(&mut cx);
     #[expect(
@@ -21,7 +21,6 @@ pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
     )]
     let max = max as usize;
     let reads_on = cx.argument::<JsBoolean>(2)?.value(&mut cx);
-    let environment = Environment::get(&mut cx)?;
     let exchange = environment.with(id, |request| {
         if !reads_on {
             request.stop_watch();
@@ -56,10 +55,9 @@ pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
 }
 
 /// `bodyReadInto(id, view)`: the bytes written into the caller's view.
-pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
+pub fn read_into<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsNumber> {
     let id = id_argument(&mut cx)?;
     let mut view = cx.argument::<JsUint8Array>(1)?;
-    let environment = Environment::get(&mut cx)?;
     let exchange = environment.with(id, |request| {
         request.stop_watch();
         request.exchange.clone()
@@ -85,10 +83,9 @@ pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
 
 /// `bodyWait(id, isPatient)`: arms one `readable` completion for a read that found the body drained. A patient one waits
 /// at the socket, where that can be, and not for every few bytes.
-pub fn wait(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn wait<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
     let is_patient = cx.argument::<JsBoolean>(1)?.value(&mut cx);
-    let environment = Environment::get(&mut cx)?;
     let event_loop = is_patient.then(|| environment.event_loop(&cx)).flatten();
     let state = environment.with(id, |request| {
         let queue = &request.exchange.queue;
@@ -109,9 +106,9 @@ pub fn wait(mut cx: FunctionContext) -> JsResult<JsUndefined> {
 }
 
 /// `bodyEnd(id)`: the trailers, or the error's JSON; forgets the request.
-pub fn end(mut cx: FunctionContext) -> JsResult<JsString> {
+pub fn end<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsString> {
     let id = id_argument(&mut cx)?;
-    let request = Environment::get(&mut cx)?.remove(&mut cx, id);
+    let request = environment.remove(&mut cx, id);
     let Some(request) = request else {
         return Ok(cx.string(""));
     };

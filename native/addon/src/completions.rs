@@ -4,7 +4,8 @@
 //! `Channel::try_send` is outstanding. `streams/exchange.ts` decodes them.
 //!
 //! A record is little-endian words: `kind | flags << 8`, its length in words, the request's id, then by kind. Text and
-//! bytes follow the words, padded to a whole word.
+//! bytes follow the words, padded to a whole word. None is larger than the buffer that JavaScript reads it from: what a
+//! server sends is bounded before it comes here, and where it is not, the request fails instead.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,17 +109,26 @@ impl std::fmt::Debug for AgentObserver {
 
 impl ConnectionObserver for AgentObserver {
     fn notify(&self, event: ConnectionEvent<'_>) {
-        self.completions.push(|out| {
+        // It always fits: an origin is bounded, and so is the text of an error.
+        let pushed = self.completions.push(|out| {
             words(out, &[Kind::Connection as u32, 0, self.agent, 0]);
             let text = out.len();
             write_connection_event(&event, out);
             patch_since(out, text - WORD, text);
         });
+        debug_assert_eq!(pushed, Ok(()));
     }
 }
 
-/// One per environment, shared with every request of it.
+/// A record would not fit into the buffer that JavaScript reads it from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oversize;
+
+/// One per copy of the package, shared with every request of it.
 pub struct CompletionQueue {
+    environment: u32,
+    /// Bytes of the largest record.
+    capacity: usize,
     questions: Mutex<Questions>,
     records: Mutex<Vec<u8>>,
     changed: Notify,
@@ -130,8 +140,10 @@ pub struct CompletionQueue {
 impl CompletionQueue {
     /// Starts the task that tells JavaScript. It runs after every task that is ready now, so one message carries
     /// the completions of a whole turn of the runtime.
-    pub fn start(runtime: &Runtime, channel: Channel) -> Arc<Self> {
+    pub fn start(runtime: &Runtime, channel: Channel, environment: u32, capacity: usize) -> Arc<Self> {
         let queue = Arc::new(Self {
+            environment,
+            capacity,
             questions: Mutex::default(),
             records: Mutex::default(),
             changed: Notify::new(),
@@ -161,7 +173,8 @@ impl CompletionQueue {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks JavaScript; the answer is text. An environment that has gone drops the question.
+    /// Asks JavaScript; the answer is text. An environment that has gone drops the question, as it is done with one that
+    /// does not fit into a record.
     pub fn ask(&self, agent: u32, write: impl FnOnce(&mut Vec<u8>)) -> oneshot::Receiver<String> {
         let (sender, receiver) = oneshot::channel();
         if self.is_closed.load(Ordering::Acquire) {
@@ -173,12 +186,15 @@ impl CompletionQueue {
         let number = questions.last;
         questions.waiting.insert(number, sender);
         drop(questions);
-        self.push(|out| {
+        let pushed = self.push(|out| {
             words(out, &[Kind::Question as u32, 0, agent, number, 0]);
             let text = out.len();
             write(out);
             patch_since(out, text - WORD, text);
         });
+        if pushed.is_err() {
+            self.questions().waiting.remove(&number);
+        }
         receiver
     }
 
@@ -189,31 +205,42 @@ impl CompletionQueue {
         }
     }
 
-    fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.append(write);
+    fn push(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Oversize> {
+        self.append(write)?;
         self.changed.notify_one();
+        Ok(())
     }
 
-    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Oversize> {
         if self.is_closed.load(Ordering::Acquire) {
-            return;
+            return Ok(());
         }
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = records.len();
-        write(&mut records);
-        let end = records.len().next_multiple_of(WORD);
-        records.resize(end, 0);
-        let words = u32::try_from((records.len() - start) / WORD).unwrap_or(u32::MAX);
-        records[start + WORD..start + 2 * WORD].copy_from_slice(&words.to_le_bytes());
+        append_record(&mut records, self.capacity, write)
+    }
+
+    /// A record of words alone, which always fits.
+    fn push_words(&self, record: &[u32]) {
+        let pushed = self.push(|out| words(out, record));
+        debug_assert_eq!(pushed, Ok(()));
     }
 
     /// One message for every record so far. False when the environment is being torn down; nobody is there to tell.
     fn send(&self) -> bool {
         let is_empty = self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        is_empty || self.is_sent.swap(true, Ordering::AcqRel) || self.channel.try_send(environment::drain).is_ok()
+        is_empty || self.is_sent.swap(true, Ordering::AcqRel) || self.send_drain()
     }
 
-    pub fn head(&self, id: u32, start: &ResponseStart, kind: HeadKind<'_>) {
+    fn send_drain(&self) -> bool {
+        let environment = self.environment;
+        self.channel
+            .try_send(move |cx| environment::drain(cx, environment))
+            .is_ok()
+    }
+
+    /// # Errors
+    /// [`Oversize`]: nothing is told.
+    pub fn head(&self, id: u32, start: &ResponseStart, kind: HeadKind<'_>) -> Result<(), Oversize> {
         note_answer();
         let mut flags = match kind {
             HeadKind::Informational => FLAG_INFORMATIONAL,
@@ -249,40 +276,43 @@ impl CompletionQueue {
             if let Some(redirected) = &start.redirected {
                 out.extend_from_slice(redirected.url.as_bytes());
             }
-        });
+        })
     }
 
     pub fn readable(&self, id: u32) {
-        self.push(|out| words(out, &[Kind::Readable as u32, 0, id]));
+        self.push_words(&[Kind::Readable as u32, 0, id]);
     }
 
     /// The same from JavaScript's own thread, outside of its calls: the runtime need not wake for it.
     #[cfg(unix)]
     pub fn readable_here(&self, id: u32) {
-        self.append(|out| words(out, &[Kind::Readable as u32, 0, id]));
+        let appended = self.append(|out| words(out, &[Kind::Readable as u32, 0, id]));
+        debug_assert_eq!(appended, Ok(()));
         self.send();
     }
 
     pub fn ready(&self, id: u32) {
-        self.push(|out| words(out, &[Kind::Ready as u32, 0, id]));
+        self.push_words(&[Kind::Ready as u32, 0, id]);
     }
 
     pub fn upload_ready(&self, id: u32) {
-        self.push(|out| words(out, &[Kind::UploadReady as u32, 0, id]));
+        self.push_words(&[Kind::UploadReady as u32, 0, id]);
     }
 
     pub fn error(&self, id: u32, error: &CoreError, host: &str, connection: Option<&ConnectionInfo>) {
-        self.push(|out| {
+        // It always fits: every text of an error is bounded.
+        let pushed = self.push(|out| {
             words(out, &[Kind::Error as u32, 0, id, 0]);
             let text = out.len();
             write_error(error, "headers", host, connection, out);
             patch_since(out, text - WORD, text);
         });
+        debug_assert_eq!(pushed, Ok(()));
     }
 
     pub fn piped(&self, id: u32, written: u64, is_stopped: bool, error: Option<&CoreError>) {
         let flags = if is_stopped { FLAG_STOPPED } else { 0 };
-        self.push(|out| {
+        let pushed = self.push(|out| {
             words(
                 out,
                 &[Kind::Piped as u32 | flags, 0, id, low(written), high(written), 0],
@@ -293,6 +323,7 @@ impl CompletionQueue {
                 patch_since(out, text - WORD, text);
             }
         });
+        debug_assert_eq!(pushed, Ok(()));
     }
 }
 
@@ -303,6 +334,33 @@ async fn flush(queue: Arc<CompletionQueue>) {
             return;
         }
     }
+}
+
+/// A record that was begun and not finished leaves nothing behind, whatever ended it.
+struct Begun<'a> {
+    records: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.records.truncate(self.start);
+    }
+}
+
+/// `write` appends the record's words, the second of which is filled in here, and what follows them.
+fn append_record(records: &mut Vec<u8>, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Oversize> {
+    let start = records.len();
+    let mut begun = Begun { records, start };
+    write(begun.records);
+    let end = begun.records.len().next_multiple_of(WORD);
+    if end - start > capacity {
+        return Err(Oversize);
+    }
+    begun.records.resize(end, 0);
+    patch(begun.records, start + WORD, (end - start) / WORD);
+    begun.start = end;
+    Ok(())
 }
 
 fn words(out: &mut Vec<u8>, words: &[u32]) {
@@ -332,4 +390,44 @@ fn low(number: u64) -> u32 {
 
 fn high(number: u64) -> u32 {
     low(number >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn record(fill: u8, bytes: usize) -> impl FnOnce(&mut Vec<u8>) {
+        move |out| {
+            words(out, &[Kind::Readable as u32, 0, 7]);
+            out.resize(out.len() + bytes, fill);
+        }
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_leaves_the_others_as_they_are() {
+        let mut records = Vec::new();
+        assert_eq!(append_record(&mut records, 32, record(1, 3)), Ok(()));
+        let before = records.clone();
+        assert_eq!(append_record(&mut records, 32, record(2, 21)), Err(Oversize));
+        assert_eq!(records, before);
+        assert_eq!(append_record(&mut records, 32, record(3, 20)), Ok(()));
+        assert_eq!(records.len(), 16 + 32);
+    }
+
+    #[test]
+    fn a_record_whose_writing_panics_leaves_the_others_as_they_are() {
+        let mut records = Vec::new();
+        assert_eq!(append_record(&mut records, 32, record(1, 3)), Ok(()));
+        let before = records.clone();
+        let torn = catch_unwind(AssertUnwindSafe(|| {
+            append_record(&mut records, 32, |out| {
+                out.push(1);
+                std::panic::resume_unwind(Box::new("torn"));
+            })
+        }));
+        assert!(torn.is_err());
+        assert_eq!(records, before);
+    }
 }

@@ -1,12 +1,13 @@
-//! What one JavaScript environment (main thread or worker) owns; Neon instance data. JavaScript's thread only.
+//! What one copy of the package owns in one JavaScript environment (main thread or worker). A module that is evaluated
+//! twice is two copies; they may share the addon, and its instance data, and know nothing of each other. JavaScript's
+//! thread only.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use neon::event::Channel;
-use neon::handle::Root;
 use neon::prelude::*;
 use neon::thread::LocalKey;
 use neon::types::buffer::TypedArray;
@@ -15,20 +16,42 @@ use sluice_core::{Agent, ReadState};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
 use crate::event_loop::EventLoop;
+use crate::js_side::{JsSide, Target};
 use crate::memory;
 use crate::request_handle::RequestHandleInstance;
 use crate::runtime::Runtime;
 use crate::submission;
 
-static ENVIRONMENT: LocalKey<Local> = LocalKey::new();
+static COPIES: LocalKey<Local> = LocalKey::new();
 
-struct Local(Environment);
+/// The copies that share this addon's instance data, for what the runtime sends to them.
+#[derive(Default)]
+struct Copies {
+    last: Cell<u32>,
+    open: RefCell<HashMap<u32, Weak<Slot>>>,
+}
+
+struct Local(Copies);
 
 // SAFETY: the static holds only the key. The value lives in Neon's instance data, and `LocalKey::get` needs a context,
 // which exists on the environment's own thread alone. Breach: the worker tests crash.
 unsafe impl Sync for Local {}
-// SAFETY: as above; instance data is made and dropped on that thread too.
+// SAFETY: as above; instance data is made and dropped on that thread too. Breach: the worker tests crash.
 unsafe impl Send for Local {}
+
+impl Drop for Copies {
+    /// The JavaScript environment ends. Its functions, which hold the copies, may be dropped later.
+    fn drop(&mut self) {
+        for slot in self.open.get_mut().values().filter_map(Weak::upgrade) {
+            if let Some(environment) = slot.get() {
+                environment.end();
+            }
+        }
+    }
+}
+
+/// A copy's environment, once it is open. Its functions hold it: a copy whose module is collected goes with them.
+pub type Slot = OnceCell<Environment>;
 
 pub struct Environment {
     pub completions: Arc<CompletionQueue>,
@@ -41,32 +64,35 @@ pub struct Environment {
     body_bytes_crossed: Cell<u64>,
     /// Opened for the first wait at a socket; none where there is no libuv.
     event_loop: OnceCell<Option<Rc<EventLoop>>>,
+    handing_over: Cell<HandingOver>,
     js: JsSide,
 }
 
-struct JsSide {
-    scratch: Root<JsUint8Array>,
-    words: Root<JsInt32Array>,
-    on_completions: Root<JsFunction>,
+/// A call of JavaScript may run the event loop itself, which must not fill the scratch buffer a second time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HandingOver {
+    No,
+    Yes,
+    /// More came meanwhile.
+    Again,
 }
-
-/// Persistent references held by an open environment.
-const ROOTS: u32 = 3;
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        for (_, request) in self.requests.get_mut().drain() {
-            request.abort();
-        }
-        self.completions.close();
+        self.end();
     }
 }
 
 impl Environment {
-    pub fn get<'cx, C: Context<'cx>>(cx: &mut C) -> NeonResult<&'cx Self> {
-        match ENVIRONMENT.get(cx) {
-            Some(Local(environment)) => Ok(environment),
-            None => cx.throw_error("environmentOpen must be called first"),
+    /// Lets go of everything that the runtime has for this copy.
+    fn end(&self) {
+        for (_, request) in self.requests.take() {
+            request.abort();
+        }
+        self.agents.take();
+        self.completions.close();
+        if let Some(Some(event_loop)) = self.event_loop.get() {
+            event_loop.leave();
         }
     }
 
@@ -131,11 +157,13 @@ impl Environment {
             self.awaited.set(before + 1);
             if before == 0 {
                 self.channel.borrow_mut().reference(cx);
+                self.js.hold(cx);
             }
         } else {
             self.awaited.set(before - 1);
             if before == 1 {
                 self.channel.borrow_mut().unref(cx);
+                self.js.release(cx);
             }
         }
     }
@@ -149,7 +177,7 @@ impl Environment {
 
     /// The second result of a body read.
     pub fn set_read_state<'cx, C: Context<'cx>>(&self, cx: &mut C, state: ReadState) {
-        let mut words = self.js.words.to_inner(cx);
+        let Some(mut words) = self.js.words(cx) else { return };
         if let Some(word) = words.as_mut_slice(cx).first_mut() {
             *word = match state {
                 ReadState::More => 0,
@@ -217,11 +245,20 @@ pub fn word(record: &[u8], index: usize) -> u32 {
     }
 }
 
-/// `environmentOpen(scratch, words, onCompletions, hasLibuv)`
-pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    let scratch = cx.argument::<JsUint8Array>(0)?.root(&mut cx);
-    let words = cx.argument::<JsInt32Array>(1)?.root(&mut cx);
-    let on_completions = cx.argument::<JsFunction>(2)?.root(&mut cx);
+/// Bytes of the record that `records` begins with; `None` where there is none.
+fn record_size(records: &[u8]) -> Option<usize> {
+    let size = (word(records, 1) as usize).max(PREFIX_WORDS) * WORD;
+    (!records.is_empty()).then(|| size.min(records.len()))
+}
+
+/// `open(scratch, words, onCompletions, hasLibuv)`
+pub fn open<'cx>(slot: &Rc<Slot>, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
+    if slot.get().is_some() {
+        return cx.throw_error("this copy is open already");
+    }
+    let scratch = cx.argument::<JsUint8Array>(0)?;
+    let words = cx.argument::<JsInt32Array>(1)?;
+    let on_completions = cx.argument::<JsFunction>(2)?;
     let event_loop = OnceCell::new();
     if !cx.argument::<JsBoolean>(3)?.value(&mut cx) {
         let _ = event_loop.set(None);
@@ -230,82 +267,154 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
     };
+    let capacity = scratch.as_slice(&cx).len();
+    let js = JsSide::new(&mut cx, scratch, words, on_completions)?;
     let mut channel = cx.channel();
     channel.unref(&mut cx);
-    let flushing = channel.clone();
-    let mut is_new = false;
-    ENVIRONMENT.get_or_init(&mut cx, || {
-        is_new = true;
-        Local(Environment {
-            completions: CompletionQueue::start(runtime, flushing),
-            requests: RefCell::default(),
-            agents: RefCell::default(),
-            last_agent: Cell::new(0),
-            channel: RefCell::new(channel),
-            awaited: Cell::new(0),
-            body_bytes_crossed: Cell::new(0),
-            event_loop,
-            js: JsSide {
-                scratch,
-                words,
-                on_completions,
-            },
-        })
-    });
-    if is_new {
-        Ok(cx.undefined())
-    } else {
-        cx.throw_error("this environment is open already")
+    let Local(copies) = COPIES.get_or_init(&mut cx, || Local(Copies::default()));
+    let number = copies.last.get().wrapping_add(1);
+    copies.last.set(number);
+    let environment = Environment {
+        completions: CompletionQueue::start(runtime, channel.clone(), number, capacity),
+        requests: RefCell::default(),
+        agents: RefCell::default(),
+        last_agent: Cell::new(0),
+        channel: RefCell::new(channel),
+        awaited: Cell::new(0),
+        body_bytes_crossed: Cell::new(0),
+        event_loop,
+        handing_over: Cell::new(HandingOver::No),
+        js,
+    };
+    if slot.set(environment).is_ok() {
+        let mut open = copies.open.borrow_mut();
+        open.retain(|_, slot| slot.strong_count() > 0);
+        open.insert(number, Rc::downgrade(slot));
+    }
+    Ok(cx.undefined())
+}
+
+/// Hands every waiting record to the JavaScript of copy `number`. What that throws is thrown here when all the others
+/// have been handed over; Neon reports it as an unhandled rejection.
+pub fn drain(mut cx: Cx<'_>, number: u32) -> NeonResult<()> {
+    let slot = COPIES
+        .get(&mut cx)
+        .and_then(|Local(copies)| copies.open.borrow().get(&number).and_then(Weak::upgrade));
+    match slot.as_ref().and_then(|slot| slot.get()) {
+        Some(environment) => environment.hand_over(&mut cx),
+        // Collected with its module: there is nobody to tell.
+        None => Ok(()),
     }
 }
 
-/// Hands every waiting record to JavaScript. The function it calls throws nothing, so that a call that fails is a
-/// worker's that is being terminated; an exception left pending there, which Neon would report, ends the process.
-pub fn drain(mut cx: Cx<'_>) -> NeonResult<()> {
-    let _ = cx.try_catch(|cx| Ok(hand_over(cx).is_ok()));
-    Ok(())
-}
-
-/// As many records per call as the scratch buffer holds.
-fn hand_over<'cx>(cx: &mut Cx<'cx>) -> NeonResult<()> {
-    let environment = Environment::get(cx)?;
-    let records = environment.completions.take();
-    let mut scratch = environment.js.scratch.to_inner(cx);
-    let on_completions = environment.js.on_completions.to_inner(cx);
-    let capacity = scratch.as_slice(cx).len();
-    let mut rest = records.as_slice();
-    while !rest.is_empty() {
-        let mut length = 0;
-        while length < rest.len() {
-            let record = &rest[length..];
-            let end = length + word(record, 1) as usize * WORD;
-            if end > capacity && length > 0 {
+impl Environment {
+    pub fn hand_over<'cx>(&self, cx: &mut Cx<'cx>) -> NeonResult<()> {
+        if self.handing_over.get() != HandingOver::No {
+            self.handing_over.set(HandingOver::Again);
+            return Ok(());
+        }
+        // Taken before anything is settled: what is not awaited any more is not held any more.
+        let Some(mut to) = self.js.target(cx) else {
+            return Ok(());
+        };
+        let mut thrown = None;
+        loop {
+            self.handing_over.set(HandingOver::Yes);
+            let records = self.completions.take();
+            self.hand_over_batch(cx, &mut to, &records, &mut thrown);
+            if self.handing_over.replace(HandingOver::No) != HandingOver::Again {
                 break;
             }
-            environment.settle(cx, record);
-            length = end;
         }
-        if length > capacity {
-            // Heads are capped far below the scratch buffer's size, so this is a bug, not a server's doing.
-            return cx.throw_error("a completion is larger than the scratch buffer");
+        match thrown {
+            // A worker that is being terminated has nobody to tell, and an exception thrown there ends the process.
+            Some(value) if can_run(cx) => cx.throw(value),
+            _ => Ok(()),
         }
-        let target = scratch.as_mut_slice(cx);
-        target[..length].copy_from_slice(&rest[..length]);
-        rest = &rest[length..];
-        let length = cx.number(u32::try_from(length).unwrap_or(u32::MAX));
-        on_completions.bind(cx).arg(length)?.exec()?;
     }
-    Ok(())
+
+    /// As many records per call as the scratch buffer holds; none is larger.
+    fn hand_over_batch<'cx>(
+        &self,
+        cx: &mut Cx<'cx>,
+        to: &mut Target<'cx>,
+        records: &[u8],
+        thrown: &mut Option<Handle<'cx, JsValue>>,
+    ) {
+        let mut rest = records;
+        while !rest.is_empty() {
+            let capacity = to.scratch.as_slice(cx).len();
+            let mut length = 0;
+            while let Some(size) = record_size(&rest[length..]) {
+                if length + size > capacity {
+                    break;
+                }
+                self.settle(cx, &rest[length..]);
+                length += size;
+            }
+            if length == 0 {
+                // The queue takes no record that is larger than the buffer: this is a bug, and is told as one.
+                rest = &rest[record_size(rest).unwrap_or(rest.len())..];
+                if let Ok(error) = cx.error("a record is larger than the scratch buffer") {
+                    thrown.get_or_insert(error.upcast());
+                }
+                continue;
+            }
+            let batch = &rest[..length];
+            to.scratch.as_mut_slice(cx)[..length].copy_from_slice(batch);
+            rest = &rest[length..];
+            if !tell(cx, to, batch, thrown) {
+                return;
+            }
+        }
+    }
+}
+
+/// JavaScript says in the second word how far it came: after an exception it goes on behind the record that threw. False
+/// when it cannot run any more.
+fn tell<'cx>(cx: &mut Cx<'cx>, to: &Target<'cx>, batch: &[u8], thrown: &mut Option<Handle<'cx, JsValue>>) -> bool {
+    let end = batch.len() / WORD;
+    let mut from = 0;
+    while from < end {
+        let called = cx.try_catch(|cx| Ok(call(cx, to, from, end).is_ok()));
+        let value = match called {
+            Ok(true) => return true,
+            // Nothing was thrown, and nothing ran: a worker that is being terminated.
+            Ok(false) => return false,
+            Err(value) => value,
+        };
+        if !can_run(cx) {
+            return false;
+        }
+        thrown.get_or_insert(value);
+        let word = to.words.as_slice(cx).get(1).copied().unwrap_or_default();
+        let reached = usize::try_from(word).unwrap_or_default().clamp(from, end);
+        from = reached + record_size(&batch[reached * WORD..]).unwrap_or(WORD) / WORD;
+    }
+    true
+}
+
+fn call<'cx>(cx: &mut Cx<'cx>, to: &Target<'cx>, from: usize, end: usize) -> NeonResult<()> {
+    let position = |cx: &mut Cx<'cx>, at: usize| cx.number(u32::try_from(at).unwrap_or(u32::MAX));
+    let (from, end) = (position(cx, from), position(cx, end));
+    to.on_completions.bind(cx).arg(from)?.arg(end)?.exec()
+}
+
+/// Whether JavaScript can be called: not in a worker that is being terminated.
+fn can_run<'cx, C: Context<'cx>>(cx: &C) -> bool {
+    let null = std::ptr::null_mut();
+    // SAFETY: `env` is valid inside a call; Node refuses to throw no value before it looks at it, unless nothing may run
+    // at all. Breach: the worker tests crash.
+    unsafe { neon::sys::bindings::throw(cx.to_raw(), null) == Err(neon::sys::bindings::Status::InvalidArg) }
 }
 
 /// `counters()`
-pub fn counters(mut cx: FunctionContext) -> JsResult<JsObject> {
-    let environment = Environment::get(&mut cx)?;
+pub fn counters<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsObject> {
     #[expect(clippy::cast_precision_loss, reason = "JavaScript numbers")]
     let rows = [
         ("bodyBytesCrossed", environment.body_bytes_crossed.get() as f64),
         ("handles", environment.requests.borrow().len() as f64),
-        ("roots", f64::from(ROOTS)),
+        ("roots", f64::from(u8::from(environment.js.is_held()))),
         ("awaited", environment.awaited.get() as f64),
         ("tasks", submission::running() as f64),
         ("givenBack", memory::given_back() as f64),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sluice_core::{
-    BodyQueue, ByteGauge, ConnectionInfo, DispatchError, DispatchHandler, HeaderMap, Origin, RequestController,
-    ResponseStart,
+    BodyQueue, ByteGauge, ConnectionInfo, CoreError, DispatchError, DispatchHandler, HeaderMap, Origin,
+    RequestController, ResponseStart,
 };
 use tokio::sync::Notify;
 
@@ -77,6 +77,29 @@ impl JsDispatchHandler {
             connection: None,
         }
     }
+
+    /// False where the head is too large to be told: that is the end of this request, and of its connection.
+    fn tell_head(&self, start: &ResponseStart, kind: HeadKind<'_>) -> bool {
+        let is_told = self.exchange.completions.head(self.exchange.id, start, kind).is_ok();
+        if !is_told && !self.exchange.controller.is_aborted() {
+            self.exchange.controller.abort();
+            self.tell_error(&CoreError::HeadersOverflow);
+        }
+        is_told
+    }
+
+    fn tell_error(&self, error: &DispatchError) {
+        let host = self
+            .origin
+            .as_ref()
+            .map(|origin| format!("{}:{}", origin.host(), origin.port()));
+        self.exchange.completions.error(
+            self.exchange.id,
+            error,
+            host.as_deref().unwrap_or_default(),
+            self.connection.as_deref(),
+        );
+    }
 }
 
 impl DispatchHandler for JsDispatchHandler {
@@ -95,21 +118,17 @@ impl DispatchHandler for JsDispatchHandler {
     }
 
     fn on_informational(&mut self, start: ResponseStart) {
-        self.exchange
-            .completions
-            .head(self.exchange.id, &start, HeadKind::Informational);
+        self.tell_head(&start, HeadKind::Informational);
     }
 
     async fn on_upgrade(&mut self, start: ResponseStart) {
         self.exchange.has_head.store(true, Ordering::Release);
-        self.exchange
-            .completions
-            .head(self.exchange.id, &start, HeadKind::Upgrade);
+        self.tell_head(&start, HeadKind::Upgrade);
     }
 
     async fn on_response_start(&mut self, start: ResponseStart) {
         self.exchange.has_head.store(true, Ordering::Release);
-        self.exchange.completions.head(self.exchange.id, &start, HeadKind::Open);
+        self.tell_head(&start, HeadKind::Open);
     }
 
     async fn on_response_data(&mut self, frame: Bytes) {
@@ -134,14 +153,7 @@ impl DispatchHandler for JsDispatchHandler {
             exchange.tell_if(exchange.queue.finish(Err(error)));
         } else if !exchange.controller.is_aborted() {
             // An abort comes from JavaScript, which has settled the request already.
-            let connection = self.connection.as_deref();
-            let host = self
-                .origin
-                .as_ref()
-                .map(|origin| format!("{}:{}", origin.host(), origin.port()));
-            exchange
-                .completions
-                .error(exchange.id, &error, host.as_deref().unwrap_or_default(), connection);
+            self.tell_error(&error);
         }
     }
 
@@ -149,8 +161,8 @@ impl DispatchHandler for JsDispatchHandler {
         // Its bytes ride in the completion and count until JavaScript has taken it.
         self.exchange.gauge.add(body.len());
         self.exchange.has_head.store(true, Ordering::Release);
-        self.exchange
-            .completions
-            .head(self.exchange.id, &start, HeadKind::Complete(&body, &trailers));
+        if !self.tell_head(&start, HeadKind::Complete(&body, &trailers)) {
+            self.exchange.gauge.subtract(body.len());
+        }
     }
 }

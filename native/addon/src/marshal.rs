@@ -4,6 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use sluice_core::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, CoreError, HeaderMap, SystemError};
 
+/// UTF-16 units of one text of an error: what a server or a caller has said may be of any length, and the record that
+/// carries it may not.
+const MOST_UNITS: usize = 4096;
+/// Bytes beyond which an error of many addresses lists no further one.
+const LIST_BYTES: usize = 256 * 1024;
+
 /// Names and values, in order, each ended by NUL but the last. Bytes stand for U+00XX (latin1). HTTP allows no NUL in
 /// either.
 pub fn headers_text(headers: &HeaderMap, out: &mut Vec<u8>) {
@@ -40,7 +46,9 @@ pub fn write_connection_event(event: &ConnectionEvent<'_>, out: &mut Vec<u8>) {
         ConnectionEventKind::ConnectionError => "connectionError",
     };
     json.text("event", name);
-    json.text("origin", event.origin.as_str());
+    // By it JavaScript finds the pool: it is never cut.
+    json.key("origin");
+    json.string(event.origin.as_str());
     json.flag("http1Only", event.http1_only);
     json.flag("isHttp2", event.info.is_some_and(|info| info.is_http2));
     if let Some(info) = event.info {
@@ -64,7 +72,9 @@ pub fn write_connection_event(event: &ConnectionEvent<'_>, out: &mut Vec<u8>) {
 pub fn write_question(question: &str, host: &str, addresses: &[IpAddr], out: &mut Vec<u8>) {
     let mut json = Json { out, is_first: true };
     json.text("ask", question);
-    json.text("host", host);
+    // Somebody decides by it: it is never cut.
+    json.key("host");
+    json.string(host);
     json.key("addresses");
     for (index, address) in addresses.iter().enumerate() {
         json.out.push(if index == 0 { b'[' } else { b',' });
@@ -88,9 +98,20 @@ impl Json<'_> {
         self.out.push(b':');
     }
 
+    /// A long value is cut, and ends in an ellipsis then.
     fn text(&mut self, key: &str, value: &str) {
         self.key(key);
-        self.string(value);
+        let mut units = 0;
+        let mut is_within = |character: char| {
+            units += character.len_utf16();
+            units <= MOST_UNITS
+        };
+        let end = value.find(|character| !is_within(character)).unwrap_or(value.len());
+        if end == value.len() {
+            self.string(value);
+        } else {
+            self.string(&format!("{}\u{2026}", &value[..end]));
+        }
     }
 
     fn number(&mut self, key: &str, value: i64) {
@@ -134,7 +155,11 @@ impl Json<'_> {
             CoreError::Connects(systems) => {
                 self.key("errors");
                 self.out.push(b'[');
+                let start = self.out.len();
                 for (index, system) in systems.iter().enumerate() {
+                    if self.out.len() - start > LIST_BYTES {
+                        break;
+                    }
                     if index > 0 {
                         self.out.push(b',');
                     }
@@ -229,6 +254,60 @@ mod tests {
         assert_eq!(
             text,
             r#"{"name":"SocketError","code":"UND_ERR_SOCKET","message":"a \"quoted\" \u00e9\u000a","phase":"body"}"#
+        );
+    }
+
+    #[test]
+    fn an_error_has_a_largest_size_whatever_was_said() {
+        let long = "\u{1f30a}".repeat(20_000);
+        let system = SystemError {
+            code: "ENOTFOUND",
+            errno: -3008,
+            syscall: "getaddrinfo",
+            address: Some(long.clone()),
+            port: Some(1),
+            hostname: Some(long.clone()),
+        };
+        let lookup = CoreError::Lookup {
+            code: long.clone(),
+            message: long.clone(),
+            hostname: long.clone(),
+            ticket: 1,
+        };
+        let refused = CoreError::AddressNotAllowed {
+            host: long.clone(),
+            address: long.clone(),
+        };
+        let errors = [
+            CoreError::Redirect(long.clone()),
+            CoreError::Connects(vec![system.clone(); 100]),
+            CoreError::System(system),
+            lookup,
+            refused,
+        ];
+        for error in errors {
+            let mut out = Vec::new();
+            write_error(&error, "headers", &long, None, &mut out);
+            // The buffer that JavaScript reads it from has 1 MiB.
+            assert!(out.len() < 512 * 1024, "{} bytes", out.len());
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = |length: usize| {
+            let mut out = Vec::new();
+            let mut json = Json {
+                out: &mut out,
+                is_first: true,
+            };
+            json.text("a", &"x".repeat(length));
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(MOST_UNITS), format!("{{\"a\":\"{}\"", "x".repeat(MOST_UNITS)));
+        assert_eq!(
+            text(MOST_UNITS + 1),
+            format!("{{\"a\":\"{}\\u2026\"", "x".repeat(MOST_UNITS))
         );
     }
 

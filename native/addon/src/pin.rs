@@ -34,7 +34,8 @@ fn pin() {
     };
     let mut module = std::ptr::null_mut();
     let address: *const u16 = (pin_module as fn() as *const ()).cast();
-    // SAFETY: with FROM_ADDRESS the second argument is an address inside the module, which a function of it is.
+    // SAFETY: with FROM_ADDRESS the second argument is an address inside the module, which a function of it is. Breach: the
+    // worker tests crash.
     unsafe {
         GetModuleHandleExW(
             GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,

@@ -9,7 +9,7 @@ use crate::request_handle::{RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
 /// `bodyPipeToFile(id, fd)`: writes at the descriptor's own position, through a duplicate of it.
-pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn start<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
     let descriptor = cx.argument::<JsNumber>(1)?.value(&mut cx);
     #[expect(clippy::cast_possible_truncation, reason = "descriptors are small integers")]
@@ -21,7 +21,6 @@ pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
     };
-    let environment = Environment::get(&mut cx)?;
     let stop = CancellationToken::new();
     let started = environment.with(id, |request| {
         request.leave_socket();
@@ -47,9 +46,9 @@ pub fn start(mut cx: FunctionContext) -> JsResult<JsUndefined> {
 }
 
 /// `bodyPipeStop(id)`: ends in a `piped` completion.
-pub fn stop(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn stop<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
-    Environment::get(&mut cx)?.with(id, RequestHandleInstance::stop_pipe);
+    environment.with(id, RequestHandleInstance::stop_pipe);
     Ok(cx.undefined())
 }
 

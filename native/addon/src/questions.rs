@@ -67,6 +67,9 @@ impl Embedder for AgentEmbedder {
 
 /// `found`, then an address a line; or `failed`, the error's ticket, its code and its message.
 fn read_lookup(answer: &str, hostname: String) -> Result<Vec<IpAddr>, CoreError> {
+    if answer.is_empty() {
+        return Err(CoreError::Internal(format!("nobody looked {hostname} up")));
+    }
     let mut lines = answer.splitn(4, '\n');
     if lines.next() == Some("found") {
         return Ok(answer.lines().skip(1).filter_map(|line| line.parse().ok()).collect());
@@ -83,10 +86,10 @@ fn read_lookup(answer: &str, hostname: String) -> Result<Vec<IpAddr>, CoreError>
 }
 
 /// `questionAnswer(number, text)`
-pub fn answer(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn answer<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let number = id_argument(&mut cx)?;
     let text = cx.argument::<JsString>(1)?.value(&mut cx);
-    Environment::get(&mut cx)?.completions.answer(number, text);
+    environment.completions.answer(number, text);
     Ok(cx.undefined())
 }
 
@@ -106,5 +109,7 @@ mod tests {
             panic!("{error:?}")
         };
         assert_eq!((code.as_str(), message.as_str(), ticket), ("EX", "one\ntwo", 7));
+        let unanswered = read_lookup("", "a.test".into()).unwrap_err();
+        assert_eq!(unanswered.error_code(), "SLUICE_ERR_INTERNAL");
     }
 }

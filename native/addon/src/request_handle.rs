@@ -117,18 +117,21 @@ pub fn id_argument(cx: &mut FunctionContext<'_>) -> NeonResult<u32> {
 }
 
 /// `requestHandleAbort(id)`
-pub fn abort(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    end(&mut cx, RequestHandleInstance::abort)
+pub fn abort<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
+    end(environment, &mut cx, RequestHandleInstance::abort)
 }
 
 /// `requestHandleCancel(id)`: the body's last reader is gone.
-pub fn cancel(mut cx: FunctionContext) -> JsResult<JsUndefined> {
-    end(&mut cx, RequestHandleInstance::cancel)
+pub fn cancel<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
+    end(environment, &mut cx, RequestHandleInstance::cancel)
 }
 
-fn end<'cx>(cx: &mut FunctionContext<'cx>, how: fn(&RequestHandleInstance)) -> JsResult<'cx, JsUndefined> {
+fn end<'cx>(
+    environment: &Environment,
+    cx: &mut FunctionContext<'cx>,
+    how: fn(&RequestHandleInstance),
+) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(cx)?;
-    let environment = Environment::get(cx)?;
     let is_piping = environment.with(id, |request| {
         how(request);
         request.is_aborted.set(true);
@@ -142,31 +145,30 @@ fn end<'cx>(cx: &mut FunctionContext<'cx>, how: fn(&RequestHandleInstance)) -> J
 }
 
 /// `requestHandleProceed(id)`: the handler lets the request go out.
-pub fn proceed(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn proceed<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
-    Environment::get(&mut cx)?.with(id, |request| request.exchange.go_ahead.give());
+    environment.with(id, |request| request.exchange.go_ahead.give());
     Ok(cx.undefined())
 }
 
 /// `requestHandlePause(id)`
-pub fn pause(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn pause<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
-    Environment::get(&mut cx)?.with(id, |request| request.exchange.controller.pause());
+    environment.with(id, |request| request.exchange.controller.pause());
     Ok(cx.undefined())
 }
 
 /// `requestHandleResume(id)`
-pub fn resume(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn resume<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
-    Environment::get(&mut cx)?.with(id, |request| request.exchange.controller.resume());
+    environment.with(id, |request| request.exchange.controller.resume());
     Ok(cx.undefined())
 }
 
 /// `uploadWrite(id, chunk)`: the credit left, in bytes; NaN where nobody takes more.
-pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
+pub fn upload_write<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsNumber> {
     let id = id_argument(&mut cx)?;
     let chunk = cx.argument::<JsUint8Array>(1)?;
-    let environment = Environment::get(&mut cx)?;
     let left = environment.with(id, |request| {
         let Some(upload) = request.upload.as_ref() else {
             return 0.0;
@@ -184,10 +186,9 @@ pub fn upload_write(mut cx: FunctionContext) -> JsResult<JsNumber> {
 }
 
 /// `uploadFrom(id, body)`: whether there is more to take; `undefined` for a body of another length than announced.
-pub fn upload_from(mut cx: FunctionContext) -> JsResult<JsValue> {
+pub fn upload_from<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsValue> {
     let id = id_argument(&mut cx)?;
     let body = cx.argument::<JsUint8Array>(1)?;
-    let environment = Environment::get(&mut cx)?;
     let pushed = environment.with(id, |request| {
         let Some(upload) = request.upload.as_ref() else {
             return Ok(Pushed::Over);
@@ -203,7 +204,7 @@ pub fn upload_from(mut cx: FunctionContext) -> JsResult<JsValue> {
 }
 
 /// `uploadEnd(id, trailers)`: names and values, each ended by NUL but the last; none if it is empty.
-pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn upload_end<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(&mut cx)?;
     let text = cx.argument::<JsString>(1)?.value(&mut cx);
     let text: Vec<u8> = text
@@ -214,7 +215,6 @@ pub fn upload_end(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         Ok(trailers) => trailers,
         Err(error) => return cx.throw_error(error.to_string()),
     };
-    let environment = Environment::get(&mut cx)?;
     environment.with(id, |request| {
         if let Some(upload) = &request.upload {
             upload.finish_with(trailers);

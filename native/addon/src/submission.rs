@@ -5,6 +5,7 @@
 //! batch into records; the runtime's thread reads them.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,8 +16,8 @@ use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
 use sluice_core::{
-    Agent, AgentConfig, BodyQueue, CoreError, DispatchHandler, DispatchOptions, FetchOptions, FileBody, HeaderList,
-    Method, Origin, RedirectPolicy, RequestBody, RequestController, UploadQueue,
+    Agent, AgentConfig, BodyQueue, ByteGauge, CoreError, DispatchHandler, DispatchOptions, FetchOptions, FileBody,
+    HeaderList, Method, Origin, RedirectPolicy, RequestBody, RequestController, UploadQueue,
 };
 
 use crate::environment::{Environment, word};
@@ -89,7 +90,9 @@ impl Submission {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let _running = Running;
         let exchange = Arc::clone(&self.exchange);
-        match self.execution() {
+        // Once it runs, core catches what panics.
+        let begun = catch_unwind(AssertUnwindSafe(|| self.execution()));
+        match begun.unwrap_or_else(|_| Err(CoreError::Internal("the request could not be read".into()))) {
             Ok(execution) => execution.await,
             Err(error) => JsDispatchHandler::new(exchange, None).on_response_error(error).await,
         }
@@ -97,7 +100,7 @@ impl Submission {
 
     /// Boxed here: the task, which moves, would hold it twice.
     fn execution(self) -> Result<Pin<Box<impl Future<Output = ()> + Send>>, CoreError> {
-        let mut options = parse_dispatch_options(&self.agent, &self.record, self.body?)?;
+        let mut options = parse_dispatch_options(self.agent.config(), &self.record, self.body?)?;
         options.tunnel = self.tunnel;
         let controller = self.exchange.controller.clone();
         let handler = JsDispatchHandler::new(self.exchange, Some(options.origin.clone()));
@@ -106,9 +109,14 @@ impl Submission {
 }
 
 /// Reads a record; JavaScript has validated it, so that a failure here is rare, but it is an error like any other.
-fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> Result<DispatchOptions, CoreError> {
+fn parse_dispatch_options(
+    config: &AgentConfig,
+    record: &Bytes,
+    body: RequestBody,
+) -> Result<DispatchOptions, CoreError> {
+    let start = WORDS * WORD_BYTES;
     let text = record
-        .get(WORDS * WORD_BYTES..WORDS * WORD_BYTES + word(record, 3) as usize)
+        .get(start..start.saturating_add(word(record, 3) as usize))
         .ok_or_else(|| invalid("record"))?;
     let mut parts = text.split(|&byte| byte == 0);
     let mut part = |name: &str| parts.next().ok_or_else(|| invalid(name));
@@ -120,7 +128,7 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
     let target = latin1(part("path")?);
     let mut options = DispatchOptions::new(origin, method, target);
     let servername = some(latin1(part("servername")?));
-    options.servername = servername.or_else(|| agent.config().servername.clone());
+    options.servername = servername.or_else(|| config.servername.clone());
     options.upgrade = some(latin1(part("upgrade")?));
     let host = part("host")?;
     options.host = some(latin1(host));
@@ -138,7 +146,6 @@ fn parse_dispatch_options(agent: &Agent, record: &Bytes, body: RequestBody) -> R
         0 => Some(Duration::MAX),
         milliseconds => Some(Duration::from_millis(milliseconds.into())),
     };
-    let config = agent.config();
     options.headers_timeout = limit(word(record, 6), config.headers_timeout);
     options.body_timeout = limit(word(record, 7), config.body_timeout);
     options.timeout = limit(word(record, 8), config.timeout);
@@ -206,12 +213,11 @@ fn large(record: &[u8], index: usize, inherited: Option<u64>) -> Option<u64> {
 }
 
 /// `agentDispatch(agent, batch, length, bodies)`
-pub fn dispatch(mut cx: FunctionContext) -> JsResult<JsUndefined> {
+pub fn dispatch<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let agent = id_argument(&mut cx)?;
     let batch = cx.argument::<JsUint8Array>(1)?;
     let length = cx.argument::<JsNumber>(2)?.value(&mut cx);
     let bodies = cx.argument::<JsArray>(3)?;
-    let environment = Environment::get(&mut cx)?;
     let Some(agent) = environment.agent(agent) else {
         return cx.throw_error("the agent is closed");
     };
@@ -231,12 +237,15 @@ pub fn dispatch(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     let mut submissions = Vec::new();
     let mut bodies_taken = 0;
     let mut rest = bytes;
-    while rest.len() >= WORDS * WORD_BYTES {
-        let record = rest.split_to((word(&rest, 0) as usize * WORD_BYTES).clamp(WORDS * WORD_BYTES, rest.len()));
+    while let Some(record) = next_record(&mut rest) {
         let apart = if word(&record, 2) & FLAG_BODY_APART != 0 {
-            let chunk: Handle<JsUint8Array> = bodies.prop(&mut cx, bodies_taken).get()?;
+            // What is no body fails this request, and none of the others.
+            let chunk = cx.try_catch(|cx| bodies.prop(cx, bodies_taken).get::<Handle<JsUint8Array>>());
             bodies_taken += 1;
-            Some(Bytes::copy_from_slice(chunk.as_slice(&cx)))
+            Some(match chunk {
+                Ok(chunk) => Ok(Bytes::copy_from_slice(chunk.as_slice(&cx))),
+                Err(_) => Err(invalid("body")),
+            })
         } else {
             None
         };
@@ -248,11 +257,30 @@ pub fn dispatch(mut cx: FunctionContext) -> JsResult<JsUndefined> {
     Ok(cx.undefined())
 }
 
+/// Cuts the next record off. What is too short to be one is left.
+fn next_record(rest: &mut Bytes) -> Option<Bytes> {
+    let least = WORDS * WORD_BYTES;
+    if rest.len() < least {
+        return None;
+    }
+    let size = (word(rest, 0) as usize).saturating_mul(WORD_BYTES);
+    Some(rest.split_to(size.clamp(least, rest.len())))
+}
+
+/// The body that follows the text.
+fn inline_body(record: &Bytes) -> Bytes {
+    let start = (WORDS * WORD_BYTES)
+        .saturating_add(word(record, 3) as usize)
+        .min(record.len());
+    let end = start.saturating_add(word(record, 4) as usize).min(record.len());
+    record.slice(start..end)
+}
+
 fn prepare(
     environment: &Environment,
     agent: &Agent,
     record: Bytes,
-    apart: Option<Bytes>,
+    apart: Option<Result<Bytes, CoreError>>,
 ) -> (Submission, RequestHandleInstance) {
     let (id, flags) = (word(&record, 1), word(&record, 2));
     let controller = RequestController::new();
@@ -280,13 +308,11 @@ fn prepare(
     };
     let tunnel = (flags & FLAG_TUNNEL != 0).then(|| upload_queue(None));
     let body = if flags & FLAG_BODY_FILE != 0 {
-        file_body(&record, agent).map(RequestBody::File)
+        file_body(&record, agent.gauge()).map(RequestBody::File)
     } else if let Some(bytes) = apart {
-        Ok(RequestBody::Bytes(bytes))
+        bytes.map(RequestBody::Bytes)
     } else if flags & FLAG_BODY_INLINE != 0 {
-        let start = (WORDS * WORD_BYTES + word(&record, 3) as usize).min(record.len());
-        let end = (start + word(&record, 4) as usize).min(record.len());
-        Ok(RequestBody::Bytes(record.slice(start..end)))
+        Ok(RequestBody::Bytes(inline_body(&record)))
     } else if flags & (FLAG_BODY_STREAM | FLAG_BODY_KEPT) != 0 {
         let is_kept = flags & FLAG_BODY_KEPT != 0;
         let length = (is_kept || flags & FLAG_BODY_LENGTH != 0).then(|| wide(&record, 4));
@@ -321,8 +347,10 @@ fn prepare(
 }
 
 /// JavaScript keeps its descriptor; this is another one of the same file.
-fn file_body(record: &[u8], agent: &Agent) -> Result<FileBody, CoreError> {
-    let at = (WORDS * WORD_BYTES + word(record, 3) as usize).min(record.len());
+fn file_body(record: &[u8], gauge: &Arc<ByteGauge>) -> Result<FileBody, CoreError> {
+    let at = (WORDS * WORD_BYTES)
+        .saturating_add(word(record, 3) as usize)
+        .min(record.len());
     let words = record.get(at..at + 3 * WORD_BYTES).ok_or_else(|| invalid("record"))?;
     #[expect(clippy::cast_possible_wrap, reason = "descriptors are small")]
     let file = duplicate(word(words, 0) as i32).map_err(|error| file_error(&error, "dup"))?;
@@ -330,10 +358,152 @@ fn file_body(record: &[u8], agent: &Agent) -> Result<FileBody, CoreError> {
         file: Arc::new(file),
         start: wide(words, 1),
         length: wide(record, 4),
-        gauge: Arc::clone(agent.gauge()),
+        gauge: Arc::clone(gauge),
     })
 }
 
 fn wide(bytes: &[u8], index: usize) -> u64 {
     u64::from(word(bytes, index)) | u64::from(word(bytes, index + 1)) << 32
+}
+
+/// What is read of each record of a batch, for the tests of the encoding: an error's text alone, or the fields in order,
+/// and behind them the header names and values.
+#[cfg(debug_assertions)]
+pub fn describe_batch(mut batch: Bytes) -> Vec<Vec<String>> {
+    let config = AgentConfig::default();
+    let mut described = Vec::new();
+    while let Some(record) = next_record(&mut batch) {
+        let body = inline_body(&record);
+        described.push(
+            match parse_dispatch_options(&config, &record, RequestBody::Bytes(body)) {
+                Ok(options) => describe(&record, &options),
+                Err(error) => vec![error.to_string()],
+            },
+        );
+    }
+    described
+}
+
+#[cfg(debug_assertions)]
+fn describe(record: &[u8], options: &DispatchOptions) -> Vec<String> {
+    let milliseconds = |limit: Option<Duration>| match limit {
+        None => "-1".to_owned(),
+        Some(Duration::MAX) => "off".to_owned(),
+        Some(limit) => limit.as_millis().to_string(),
+    };
+    let bytes = |limit: Option<u64>| limit.map_or("-1".to_owned(), |limit| limit.to_string());
+    let fetch = options.fetch.as_ref();
+    let body = match &options.body {
+        RequestBody::Bytes(bytes) => latin1(bytes),
+        _ => String::new(),
+    };
+    let mut fields = vec![
+        word(record, 1).to_string(),
+        options.origin.as_str().to_owned(),
+        options.method.to_string(),
+        options.target.clone(),
+        options.servername.clone().unwrap_or_default(),
+        options.upgrade.clone().unwrap_or_default(),
+        options.host.clone().unwrap_or_default(),
+        body,
+        [
+            options.closes,
+            options.is_last,
+            options.http1_only,
+            options.expects_continue,
+        ]
+        .map(|flag| if flag { '1' } else { '0' })
+        .iter()
+        .collect(),
+        milliseconds(options.connect_timeout),
+        milliseconds(options.headers_timeout),
+        milliseconds(options.body_timeout),
+        milliseconds(options.timeout),
+        bytes(options.max_response_size),
+        options.max_header_size.to_string(),
+        fetch.map_or_else(String::new, |fetch| format!("{:?}", fetch.redirect)),
+        bytes(fetch.and_then(|fetch| fetch.max_decoded_size)),
+        fetch
+            .and_then(|fetch| fetch.max_compression_ratio)
+            .unwrap_or(-1.0)
+            .to_string(),
+    ];
+    for (name, value) in options.headers.iter() {
+        fields.extend([latin1(name), latin1(value)]);
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// xorshift: the same bytes for the same seed.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        fn below(&mut self, limit: usize) -> usize {
+            usize::try_from(self.next()).unwrap_or(usize::MAX) % limit
+        }
+    }
+
+    fn record(text: &[u8], body: &[u8]) -> Vec<u8> {
+        let mut words = [0_u32; WORDS];
+        words[2] = FLAG_BODY_INLINE;
+        words[3] = u32::try_from(text.len()).unwrap();
+        words[4] = u32::try_from(body.len()).unwrap();
+        let size = (WORDS * WORD_BYTES + text.len() + body.len()).next_multiple_of(WORD_BYTES);
+        words[0] = u32::try_from(size / WORD_BYTES).unwrap();
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.extend_from_slice(text);
+        bytes.extend_from_slice(body);
+        bytes.resize(size, 0);
+        bytes
+    }
+
+    const TEXT: &[u8] = b"http://a.test\0GET\0/\xe9\0\0\0\0x-a\x001";
+
+    #[test]
+    fn a_batch_is_read_as_it_was_written() {
+        let batch = [record(TEXT, b"body"), record(TEXT, b"")].concat();
+        let described = describe_batch(batch.into());
+        assert_eq!(described.len(), 2);
+        assert_eq!(described[0][1..4], ["http://a.test", "GET", "/\u{e9}"]);
+        assert_eq!(described[0][7], "body");
+        assert_eq!(described[0][18..], ["x-a", "1"]);
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_requests_or_refused() {
+        for seed in 1..20_000 {
+            let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+            let mut batch = [record(TEXT, b"body"), record(TEXT, b"")].concat();
+            for _ in 0..=random.below(8) {
+                let at = random.below(batch.len());
+                match random.below(4) {
+                    0 => batch.truncate(at.max(1)),
+                    1 => batch[at] = 0xff,
+                    2 => batch[at / WORD_BYTES * WORD_BYTES..][..1].fill(0),
+                    _ => batch[at] = random.next().to_le_bytes()[0],
+                }
+            }
+            let length = batch.len();
+            let described = describe_batch(batch.into());
+            assert!(described.len() <= length / (WORDS * WORD_BYTES), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_cut_record_is_refused() {
+        let gauge = Arc::new(ByteGauge::new(1));
+        let cut = record(b"", b"");
+        assert!(matches!(file_body(&cut, &gauge), Err(CoreError::InvalidArgument(_))));
+    }
 }

@@ -8,6 +8,9 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::embedder::Embedder;
 use crate::error::CoreError;
 
+/// A question has a bounded size, and a host any number of addresses.
+const ASKED_AT_ONCE: usize = 1024;
+
 /// Asked about every address before a connection to it is tried, whether a name stood for it or it was written out.
 #[derive(Debug, Clone, Default)]
 pub enum AddressPolicy {
@@ -54,7 +57,15 @@ impl AddressPolicy {
                     (allow.is_empty() || is_in(allow)) && !is_in(deny)
                 })
                 .collect(),
-            Self::Ask(embedder) => embedder.allows(&plain, host).await,
+            Self::Ask(embedder) => {
+                let mut verdicts = Vec::with_capacity(plain.len());
+                for part in plain.chunks(ASKED_AT_ONCE) {
+                    let mut told = embedder.allows(part, host).await;
+                    told.resize(part.len(), false);
+                    verdicts.extend(told);
+                }
+                verdicts
+            }
         };
         let refused = plain.first().map(ToString::to_string).unwrap_or_default();
         let allowed: Vec<SocketAddr> = addresses
@@ -104,6 +115,37 @@ mod tests {
         assert!(!is_allowed(&[], &["127.0.0.0/8"], "::ffff:127.0.0.1").await);
         assert!(!is_allowed(&[], &["::ffff:127.0.0.0/104"], "127.0.0.1").await);
         assert!(is_allowed(&["127.0.0.1"], &[], "::ffff:127.0.0.1").await);
+    }
+
+    /// Allows the addresses whose last byte is even, and says nothing of the last one it is asked about.
+    #[derive(Debug, Default)]
+    struct Even(std::sync::Mutex<Vec<usize>>);
+
+    impl Embedder for Even {
+        fn lookup(&self, _: &str) -> futures_util::future::BoxFuture<'static, Result<Vec<IpAddr>, CoreError>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+
+        fn allows(&self, addresses: &[IpAddr], _: &str) -> futures_util::future::BoxFuture<'static, Vec<bool>> {
+            self.0.lock().unwrap().push(addresses.len());
+            let is_even = |address: &IpAddr| matches!(address, IpAddr::V4(address) if address.octets()[3] % 2 == 0);
+            let verdicts = addresses[..addresses.len() - 1].iter().map(is_even).collect();
+            Box::pin(std::future::ready(verdicts))
+        }
+
+        fn roots(&self) -> futures_util::future::BoxFuture<'static, Option<String>> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
+    #[tokio::test]
+    async fn any_number_of_addresses_is_asked_about_in_questions_of_a_bounded_size() {
+        let embedder = Arc::new(Even::default());
+        let policy = AddressPolicy::Ask(Arc::<Even>::clone(&embedder));
+        let address = |index: u32| SocketAddr::new(IpAddr::V4(index.into()), 0);
+        let allowed = policy.filter((0..2049).map(address).collect(), "a.test").await.unwrap();
+        assert_eq!(allowed, (0..2048).step_by(2).map(address).collect::<Vec<_>>());
+        assert_eq!(*embedder.0.lock().unwrap(), [1024, 1024, 1]);
     }
 
     #[test]

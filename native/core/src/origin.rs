@@ -11,9 +11,15 @@ pub struct Origin {
     port: u16,
 }
 
+/// Bytes; a name of the DNS has 253 at most.
+const MOST_BYTES: usize = 64 * 1024;
+
 impl Origin {
-    /// Parses `scheme://host[:port]`; `None` for anything else.
+    /// Parses `scheme://host[:port]`; `None` for anything else, and for what no host is called.
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > MOST_BYTES {
+            return None;
+        }
         let scheme_len = text.find("://")?;
         let default_port = match &text[..scheme_len] {
             "http" => 80,

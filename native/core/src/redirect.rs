@@ -23,6 +23,11 @@ pub enum RedirectPolicy {
 }
 
 const MOST_HOPS: u8 = 20;
+/// Bytes of a URL that a redirect leads to, as it is sent: a relative one adds to the URL before it, and escaping makes
+/// nine bytes of one.
+const MOST_URL: usize = 64 * 1024;
+/// Characters of a location that an error shows.
+const SHOWN: usize = 200;
 /// Fetch, "request-body-header name".
 const BODY_HEADERS: [&str; 5] = [
     "content-encoding",
@@ -91,6 +96,13 @@ impl Redirects {
             return Ok(None);
         };
         let url = self.resolve(&location)?;
+        let sent = &url[..Position::AfterQuery];
+        if sent.len() > MOST_URL {
+            return Err(self.error(&format!(
+                "the redirect's URL is longer than {MOST_URL} bytes: {}",
+                shown(&url)
+            )));
+        }
         if !matches!(url.scheme(), "http" | "https") {
             return Err(self.error(&format!("the redirect to {} has no HTTP(S) scheme", shown(&url))));
         }
@@ -184,10 +196,14 @@ fn target_of(url: &Url) -> String {
 
 /// Scheme, host and port: credentials, and tokens in path and query, are for nobody's log.
 fn shown(url: &Url) -> String {
-    match (url.host_str(), url.port()) {
+    let whole = match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
         (Some(host), None) => format!("{}://{host}", url.scheme()),
         (None, _) => format!("{}:", url.scheme()),
+    };
+    match whole.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}\u{2026}", &whole[..end]),
+        None => whole,
     }
 }
 

@@ -25,6 +25,7 @@ mod long_body;
 mod pause;
 mod pool;
 mod proxy;
+mod redirect_limits;
 mod redirects;
 mod responses;
 mod rest;
