@@ -23,6 +23,7 @@ export interface PoolsHost {
   emitConnection(event: 'connect' | 'disconnect' | 'connectionError', pool: OriginPool, error: Error | null): void
   emitDrain(pool: OriginPool): void
   onDispatched(job: DispatchJob): void
+  onReplaced(job: DispatchJob, other: DispatchJob): void
 }
 
 export class OriginPools implements ConnectionListener, PoolHost {
@@ -74,6 +75,10 @@ export class OriginPools implements ConnectionListener, PoolHost {
 
   onDispatched(job: DispatchJob): void {
     this.host.onDispatched(job)
+  }
+
+  onReplaced(job: DispatchJob, other: DispatchJob): void {
+    this.host.onReplaced(job, other)
   }
 
   onDrain(pool: OriginPool): void {

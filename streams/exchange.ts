@@ -7,6 +7,7 @@ import { binding } from '../native/binding.ts'
 import type { ConnectionEvent, CoreErrorInfo, CoreQuestion, NativeAgent } from '../native/binding.ts'
 import type { FileRange } from './file-source.ts'
 import { ReceiverTable } from './receiver-table.ts'
+import { onStarvation } from './starvation.ts'
 
 /** The head of a response; with `isComplete` also its body and trailers. */
 export interface ResponseHead {
@@ -145,6 +146,7 @@ const COMPLETION_PIPED = 5
 const COMPLETION_READY = 6
 const COMPLETION_CONNECTION = 7
 const COMPLETION_QUESTION = 8
+const COMPLETION_STARVATION = 9
 const FLAG_COMPLETE = 1 << 8
 const FLAG_HTTP2 = 1 << 9
 const FLAG_INFORMATIONAL = 1 << 10
@@ -387,6 +389,10 @@ function onCompletions(length: number): void {
         deliverQuestion(at)
         continue
       }
+      if ((scratchWords[at]! & 0xff) === COMPLETION_STARVATION) {
+        deliverStarvation(at)
+        continue
+      }
       const receiver = receivers.get(scratchWords[at + 2]!)
       if (receiver !== undefined) deliver(receiver, at)
     } catch (error) {
@@ -409,6 +415,17 @@ function deliverQuestion(at: number): void {
   const listener = questioned.get(id)?.deref()
   if (listener === undefined) answer('')
   else listener.onQuestion(decodeJson(at + 5, scratchWords[at + 4]!) as CoreQuestion, answer)
+}
+
+function deliverStarvation(at: number): void {
+  const start = (at + 7) << 2
+  onStarvation({
+    pool: scratchWords[at + 2]!,
+    round: scratchWords[at + 3]!,
+    waiting: scratchWords[at + 4]!,
+    held: scratchWords[at + 5]!,
+    origin: scratch.latin1Slice(start, start + scratchWords[at + 6]!),
+  })
 }
 
 function deliver(receiver: Receiver, at: number): void {

@@ -70,6 +70,7 @@ describe('a worker is terminated, with the addon loaded in workers only, during'
     ['a paused dispatch', 15],
     ['requests that were just submitted', 15],
     ['an upload', 15],
+    ['a wait for dropped responses', 15],
     ['hundreds of small requests', 15],
     ['two of hundreds of small requests', 15],
     ['two of a body that is read', 15],

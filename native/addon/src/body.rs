@@ -26,6 +26,9 @@ pub fn read(mut cx: FunctionContext) -> JsResult<JsValue> {
         if !reads_on {
             request.stop_watch();
         }
+        if max > 0 {
+            request.note_read();
+        }
         request.exchange.clone()
     });
     let Some(exchange) = exchange else {
@@ -62,6 +65,7 @@ pub fn read_into(mut cx: FunctionContext) -> JsResult<JsNumber> {
     let environment = Environment::get(&mut cx)?;
     let exchange = environment.with(id, |request| {
         request.stop_watch();
+        request.note_read();
         request.exchange.clone()
     });
     let Some(exchange) = exchange else {

@@ -15,8 +15,9 @@ use sluice_core::{Agent, ReadState};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
 use crate::event_loop::EventLoop;
+use crate::external_memory::ExternalMemory;
 use crate::memory;
-use crate::request_handle::RequestHandleInstance;
+use crate::request_handle::{Reading, RequestHandleInstance};
 use crate::runtime::Runtime;
 use crate::submission;
 
@@ -39,6 +40,9 @@ pub struct Environment {
     /// Requests that JavaScript awaits; the channel keeps the process alive while there are any.
     awaited: Cell<usize>,
     body_bytes_crossed: Cell<u64>,
+    pub external_memory: ExternalMemory,
+    /// Responses that were given up before anybody read them.
+    pub forsaken: Cell<u32>,
     /// Opened for the first wait at a socket; none where there is no libuv.
     event_loop: OnceCell<Option<Rc<EventLoop>>>,
     js: JsSide,
@@ -99,10 +103,19 @@ impl Environment {
         self.requests.borrow().get(&id).map(use_request)
     }
 
+    /// How many requests `is_one` holds for.
+    pub fn count(&self, is_one: impl Fn(&RequestHandleInstance) -> bool) -> usize {
+        let requests = self.requests.borrow();
+        requests.values().filter(|request| is_one(request)).count()
+    }
+
     /// Forgets a request; it no longer keeps the process alive.
     pub fn remove<'cx, C: Context<'cx>>(&self, cx: &mut C, id: u32) -> Option<RequestHandleInstance> {
         let request = self.requests.borrow_mut().remove(&id)?;
         self.count_awaited(cx, &request, false);
+        if request.reading.replace(Reading::NoHead) != Reading::NoHead {
+            self.external_memory.remove_response();
+        }
         Some(request)
     }
 
@@ -197,6 +210,10 @@ impl Environment {
             Kind::Head | Kind::Readable => {
                 let requests = self.requests.borrow();
                 if let Some(request) = requests.get(&id) {
+                    if request.reading.get() == Reading::NoHead {
+                        request.reading.set(Reading::Unread);
+                        self.external_memory.add_response();
+                    }
                     // A body may fail before the pipe that will tell of it has written what came.
                     self.hold(cx, request, request.is_piping());
                     if request.exchange.queue.is_complete() {
@@ -204,7 +221,7 @@ impl Environment {
                     }
                 }
             }
-            Kind::UploadReady | Kind::Ready | Kind::Connection | Kind::Question => {}
+            Kind::UploadReady | Kind::Ready | Kind::Connection | Kind::Question | Kind::Starvation => {}
         }
     }
 }
@@ -230,6 +247,7 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
         Ok(runtime) => runtime,
         Err(text) => return cx.throw_error(text),
     };
+    let env = cx.to_raw().cast();
     let mut channel = cx.channel();
     channel.unref(&mut cx);
     let flushing = channel.clone();
@@ -244,6 +262,8 @@ pub fn open(mut cx: FunctionContext) -> JsResult<JsUndefined> {
             channel: RefCell::new(channel),
             awaited: Cell::new(0),
             body_bytes_crossed: Cell::new(0),
+            external_memory: ExternalMemory::new(env),
+            forsaken: Cell::new(0),
             event_loop,
             js: JsSide {
                 scratch,
@@ -295,6 +315,7 @@ fn hand_over<'cx>(cx: &mut Cx<'cx>) -> NeonResult<()> {
         let length = cx.number(u32::try_from(length).unwrap_or(u32::MAX));
         on_completions.bind(cx).arg(length)?.exec()?;
     }
+    environment.external_memory.tell();
     Ok(())
 }
 
@@ -307,6 +328,7 @@ pub fn counters(mut cx: FunctionContext) -> JsResult<JsObject> {
         ("handles", environment.requests.borrow().len() as f64),
         ("roots", f64::from(ROOTS)),
         ("awaited", environment.awaited.get() as f64),
+        ("externalMemory", environment.external_memory.told() as f64),
         ("tasks", submission::running() as f64),
         ("givenBack", memory::given_back() as f64),
     ];

@@ -10,7 +10,9 @@ mod event_loop;
 #[cfg(not(unix))]
 #[path = "no_event_loop.rs"]
 mod event_loop;
+mod external_memory;
 mod handler;
+mod host;
 mod marshal;
 mod memory;
 mod pin;
@@ -18,6 +20,7 @@ mod pipe;
 mod questions;
 mod request_handle;
 mod runtime;
+mod starvation;
 mod submission;
 
 use neon::prelude::*;
@@ -55,6 +58,9 @@ fn main(mut cx: ModuleContext) -> NeonResult<()> {
     cx.export_function("bodyPipeStop", pipe::stop)?;
     cx.export_function("uploadWrite", request_handle::upload_write)?;
     cx.export_function("questionAnswer", questions::answer)?;
+    cx.export_function("unreadResponses", starvation::unread_responses)?;
+    cx.export_function("forsakenResponses", starvation::forsaken_responses)?;
+    cx.export_function("externalMemoryPress", starvation::press)?;
     cx.export_function("uploadFrom", request_handle::upload_from)?;
     cx.export_function("uploadEnd", request_handle::upload_end)?;
     Ok(())

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use sluice_core::{
 use crate::environment::{Environment, word};
 use crate::handler::{Exchange, GoAhead, JsDispatchHandler};
 use crate::pipe::{duplicate, file_error};
-use crate::request_handle::{RequestHandleInstance, id_argument};
+use crate::request_handle::{Reading, RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
 /// Words of a record before its text.
@@ -267,6 +267,7 @@ fn prepare(
         has_head: AtomicBool::new(false),
         go_ahead: GoAhead::new(flags & FLAG_ASK != 0),
         failed: Mutex::default(),
+        pool: AtomicU32::new(0),
     });
     let mut upload = None;
     let upload_queue = |kept: Option<usize>| {
@@ -307,6 +308,7 @@ fn prepare(
         pipe: RefCell::new(None),
         watch: RefCell::new(None),
         is_aborted: Cell::new(false),
+        reading: Cell::new(Reading::NoHead),
     };
     (
         Submission {
