@@ -391,6 +391,7 @@ export class Agent extends EventEmitter<DispatcherEvents> implements DispatcherS
 function poolsHost(agent: Agent): PoolsHost {
   return {
     onDispatched: (job) => agent[kDispatched](job),
+    onReplaced: (job, other) => agent[kRunning].replace(job, other),
     emitDrain: (pool) => {
       if (agent.closed || agent.destroyed) return
       callListeners(() => agent.emit('drain', pool.url, targetsOf(agent, pool)))

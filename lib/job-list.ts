@@ -27,6 +27,14 @@ export class JobList {
     job.place = -1
   }
 
+  replace(job: DispatchJob, other: DispatchJob): void {
+    const { place } = job
+    if (this.jobs[place] !== job) return
+    this.jobs[place] = other
+    other.place = place
+    job.place = -1
+  }
+
   toArray(): DispatchJob[] {
     return [...this.jobs]
   }

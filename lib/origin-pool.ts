@@ -24,6 +24,8 @@ export interface PoolLimits {
 export interface PoolHost {
   /** A request has had its last callback. */
   onDispatched(job: DispatchJob): void
+  /** `other` stands for `job` from now on. */
+  onReplaced(job: DispatchJob, other: DispatchJob): void
   /** There is room again after `dispatch` has said that there is none. */
   onDrain(pool: OriginPool): void
   /** No request and no connection is left. */
@@ -155,6 +157,10 @@ export class OriginPool implements DispatchOwner {
   onDispatched(job: DispatchJob): void {
     this.leave(job.hasCrossed, job.isStarted)
     this.host.onDispatched(job)
+  }
+
+  onReplaced(job: DispatchJob, other: DispatchJob): void {
+    this.host.onReplaced(job, other)
   }
 
   /** Known only while nothing else was upgraded at the same time. */

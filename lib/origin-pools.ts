@@ -24,6 +24,7 @@ export interface PoolsHost {
   emitConnection(event: 'connect' | 'disconnect' | 'connectionError', pool: OriginPool, error: Error | null): void
   emitDrain(pool: OriginPool): void
   onDispatched(job: DispatchJob): void
+  onReplaced(job: DispatchJob, other: DispatchJob): void
 }
 
 /** What of an agent's settings its pools heed. */
@@ -82,6 +83,10 @@ export class OriginPools implements ConnectionListener, PoolHost {
 
   onDispatched(job: DispatchJob): void {
     this.host.onDispatched(job)
+  }
+
+  onReplaced(job: DispatchJob, other: DispatchJob): void {
+    this.host.onReplaced(job, other)
   }
 
   onDrain(pool: OriginPool): void {

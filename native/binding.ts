@@ -180,6 +180,8 @@ export interface NativeCounters {
   roots: number
   /** Requests that keep the process alive now. */
   awaited: number
+  /** Bytes that V8 takes for held outside of JavaScript by this environment. */
+  externalMemory: number
   /** Requests running on the runtime, all environments. */
   tasks: number
   /** Times the runtime gave its free memory back to the system, all environments. */
@@ -260,6 +262,12 @@ export interface NativeBinding {
   uploadFrom(id: number, body: Uint8Array): boolean | undefined
   /** `trailers` of a body without a length: names and values separated by NUL, latin1; empty for none. */
   uploadEnd(id: number, trailers: string): void
+  /** The responses on the connections of `pool` that nobody has read since the last look, and nobody waits to read. */
+  unreadResponses(pool: number): number
+  /** The responses of this environment that were given up unread; wraps around at 2^32. */
+  forsakenResponses(): number
+  /** V8 takes so many bytes for held outside, beside what it is told of responses; 0 takes it back. */
+  externalMemoryPress(bytes: number): void
   /** Answers a question, which nobody need wait for any more. */
   questionAnswer(question: number, answer: string): void
   counters(): NativeCounters

@@ -7,6 +7,7 @@ import { binding, Word } from '../native/binding.ts'
 import type { ConnectionEvent, CoreErrorInfo, CoreQuestion, NativeAgent } from '../native/binding.ts'
 import type { FileRange } from './file-source.ts'
 import { ReceiverTable } from './receiver-table.ts'
+import { onStarvation } from './starvation.ts'
 
 /** The head of a response; with `isComplete` also its body and trailers. */
 export interface ResponseHead {
@@ -150,6 +151,7 @@ const COMPLETION_PIPED = 5
 const COMPLETION_READY = 6
 const COMPLETION_CONNECTION = 7
 const COMPLETION_QUESTION = 8
+const COMPLETION_STARVATION = 9
 const FLAG_COMPLETE = 1 << 8
 const FLAG_HTTP2 = 1 << 9
 const FLAG_INFORMATIONAL = 1 << 10
@@ -422,6 +424,8 @@ function deliver(at: number): void {
     deliverConnection(at)
   } else if (kind === COMPLETION_QUESTION) {
     deliverQuestion(at)
+  } else if (kind === COMPLETION_STARVATION) {
+    deliverStarvation(at)
   } else {
     const receiver = receivers.get(scratchWords[at + 2]!)
     if (receiver !== undefined) deliverTo(receiver, at)
@@ -451,6 +455,17 @@ function deliverQuestion(at: number): void {
     answer('')
     throw error
   }
+}
+
+function deliverStarvation(at: number): void {
+  const start = (at + 7) << 2
+  onStarvation({
+    pool: scratchWords[at + 2]!,
+    round: scratchWords[at + 3]!,
+    waiting: scratchWords[at + 4]!,
+    held: scratchWords[at + 5]!,
+    origin: scratch.latin1Slice(start, start + scratchWords[at + 6]!),
+  })
 }
 
 /** A receiver that cannot take what was said ends with that. */

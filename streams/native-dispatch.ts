@@ -10,6 +10,8 @@ import { currentTurn, RequestFlag, splitHeaderText, unwatch } from './exchange.t
 import type { Receiver, ResponseHead, Submission, SubmissionBatch, WireRequest } from './exchange.ts'
 import { KeptUpload } from './kept-upload.ts'
 import { CHUNK_BYTES, NativeReader } from './native-reader.ts'
+import { PausedDispatch } from './paused-dispatch.ts'
+import type { PausableDispatch } from './paused-dispatch.ts'
 import { TunnelSocket } from './tunnel-socket.ts'
 import { Upload, UploadLengthError } from './upload.ts'
 import type { UploadObserver, UploadSource } from './upload.ts'
@@ -43,6 +45,8 @@ export interface DispatchOwner {
   takeUpgraded(): SocketInfo | null
   /** The handler has had its last call. */
   onDispatched(job: DispatchJob): void
+  /** `other` stands for `job` from now on. */
+  onReplaced(job: DispatchJob, other: DispatchJob): void
 }
 
 /** A dispatched request, as far as its owner counts it. */
@@ -56,7 +60,7 @@ export interface DispatchJob {
 
 export class NativeDispatch<Controller extends NativeController>
   extends Delivery<Controller>
-  implements Receiver, Submission, UploadObserver, DispatchJob
+  implements Receiver, Submission, UploadObserver, PausableDispatch
 {
   /** It was about to be sent, and counts for a connection. */
   hasCrossed = false
@@ -75,6 +79,8 @@ export class NativeDispatch<Controller extends NativeController>
   private isPumping = false
   private isPumpQueued = false
   private held: Held | null = null
+  /** Made at the first pause of a response. */
+  private paused: PausedDispatch | null = null
   /** Of a body that did not come with its head. */
   private reader: NativeReader | null = null
   private readonly pumpBound = (): void => this.pumpAgain()
@@ -203,10 +209,23 @@ export class NativeDispatch<Controller extends NativeController>
   pause(): void {
     this.reader?.dropRoom()
     if (this.isSubmitted) binding.requestHandlePause(this.id)
+    this.loosen()
+  }
+
+  /** From here on only the consumer holds the request, whose response may be dropped. */
+  private loosen(): void {
+    if (this.state !== 'receiving' || this.upload?.isRunning === true) return
+    this.paused ??= new PausedDispatch(this.id, this.owner, this)
+    this.paused.standFor(this, this.isSubmitted)
+  }
+
+  hold(): void {
+    this.paused?.giveWay(this)
   }
 
   /** Deliveries go on in a microtask: `resume` may be called from within one. */
   resume(): void {
+    this.hold()
     if (this.isSubmitted) binding.requestHandleResume(this.id)
     if (!this.hasHead || this.isPumpQueued || this.isPumping) return
     this.isPumpQueued = true
@@ -327,6 +346,8 @@ export class NativeDispatch<Controller extends NativeController>
   protected override onDone(error: unknown): void {
     // A response that ended before its upload ends the upload too (undici drops the connection).
     this.upload?.stop(error)
+    this.hold()
+    this.paused?.forget(this)
     this.owner.onDispatched(this)
   }
 

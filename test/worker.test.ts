@@ -75,6 +75,7 @@ describe('a worker is terminated, with the addon loaded in workers only, during'
     ['a paused dispatch', ROUNDS],
     ['requests that were just submitted', ROUNDS],
     ['an upload', ROUNDS],
+    ['a wait for dropped responses', ROUNDS],
     ['hundreds of small requests', ROUNDS],
     ['two of hundreds of small requests', ROUNDS],
     ['two of a body that is read', ROUNDS],

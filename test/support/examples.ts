@@ -3,7 +3,8 @@
  * is announced by a comment `// prints: …`. Hosts under `.test` are servers of this process:
  *
  * - `http://example.test` and `https://example.test` answer with JSON of what they were sent: `method`, `url`, `headers`,
- *   `bytes`, the length of the body, and `trailers`; `/hello` with the text `hello`, `/silent` not at all, `/half` with half a body
+ *   `bytes`, the length of the body, and `trailers`; `/hello` with the text `hello`, `/silent` not at all, `/half` with half a
+ *   body, `/large` with 1 MiB
  * - `https://mutual.test` wants a client's certificate, and answers with its name
  * - `http://proxy.test:3128` and `socks5h://proxy.test:1080` are proxies
  *
@@ -92,6 +93,11 @@ function echo(request: IncomingMessage, response: ServerResponse): void {
     if (url === '/silent') return
     if (url === '/half') {
       response.writeHead(200, { 'content-length': 10 }).write('hello')
+      return
+    }
+    if (url === '/large') {
+      response.setHeader('content-length', 1024 * 1024)
+      response.end(Buffer.alloc(1024 * 1024))
       return
     }
     response.end(url === '/hello' ? 'hello' : JSON.stringify({ method, url, headers, bytes, trailers }))

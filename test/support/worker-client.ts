@@ -101,6 +101,13 @@ async function act({ kind, origin, file }: Task): Promise<void> {
       void fetch(`${origin}/never`, { method: 'POST', body: chunks(), duplex: 'half' })
       break
     }
+    case 'a wait for dropped responses': {
+      const agent = new Agent({ connections: 4 })
+      for (let request = 0; ; request++) {
+        await fetch(`${origin}/flood`, { dispatcher: agent })
+        if (request === 20) tell()
+      }
+    }
     case 'hundreds of small requests':
       await Promise.all(
         Array.from({ length: 32 }, async (_, worker) => {

@@ -25,6 +25,9 @@ pub fn read<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsR
         if !reads_on {
             request.stop_watch();
         }
+        if max > 0 {
+            request.note_read();
+        }
         request.exchange.clone()
     });
     let Some(exchange) = exchange else {
@@ -60,6 +63,7 @@ pub fn read_into<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -
     let mut view = cx.argument::<JsUint8Array>(1)?;
     let exchange = environment.with(id, |request| {
         request.stop_watch();
+        request.note_read();
         request.exchange.clone()
     });
     let Some(exchange) = exchange else {

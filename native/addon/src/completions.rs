@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::HeaderMap;
 use neon::event::Channel;
-use sluice_core::{ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, ResponseStart};
+use sluice_core::{ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, ResponseStart, Starvation};
 use tokio::sync::{Notify, oneshot};
 
 use crate::environment;
@@ -42,6 +42,9 @@ pub enum Kind {
     Connection = 7,
     /// The core asks; the id is an agent's. Words: number of the question, length of the JSON.
     Question = 8,
+    /// Requests wait while responses hold every connection. The id is a pool's. Words: round, requests that wait (0: it
+    /// is over), responses, length of the origin.
+    Starvation = 9,
 }
 
 impl Kind {
@@ -55,6 +58,7 @@ impl Kind {
             6 => Some(Self::Ready),
             7 => Some(Self::Connection),
             8 => Some(Self::Question),
+            9 => Some(Self::Starvation),
             _ => None,
         }
     }
@@ -114,6 +118,26 @@ impl ConnectionObserver for AgentObserver {
             words(out, &[Kind::Connection as u32, 0, self.agent, 0]);
             let text = out.len();
             write_connection_event(&event, out);
+            patch_since(out, text - WORD, text);
+        });
+        debug_assert_eq!(pushed, Ok(()));
+    }
+
+    fn starvation(&self, starvation: Starvation<'_>) {
+        let Starvation {
+            origin,
+            pool,
+            round,
+            waiting,
+            held,
+        } = starvation;
+        // It always fits: an origin is bounded.
+        let pushed = self.completions.push(|out| {
+            let counts = [round, size(waiting), size(held), 0];
+            words(out, &[Kind::Starvation as u32, 0, pool]);
+            words(out, &counts);
+            let text = out.len();
+            out.extend_from_slice(origin.as_str().as_bytes());
             patch_since(out, text - WORD, text);
         });
         debug_assert_eq!(pushed, Ok(()));

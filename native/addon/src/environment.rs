@@ -16,9 +16,10 @@ use sluice_core::{Agent, ReadState};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
 use crate::event_loop::EventLoop;
+use crate::external_memory::ExternalMemory;
 use crate::js_side::{JsSide, Target};
 use crate::memory;
-use crate::request_handle::RequestHandleInstance;
+use crate::request_handle::{Reading, RequestHandleInstance};
 use crate::runtime::Runtime;
 use crate::submission;
 
@@ -62,6 +63,9 @@ pub struct Environment {
     /// Requests that JavaScript awaits; the channel keeps the process alive while there are any.
     awaited: Cell<usize>,
     body_bytes_crossed: Cell<u64>,
+    pub external_memory: ExternalMemory,
+    /// Responses that were given up before anybody read them.
+    pub forsaken: Cell<u32>,
     /// Opened for the first wait at a socket; none where there is no libuv.
     event_loop: OnceCell<Option<Rc<EventLoop>>>,
     handing_over: Cell<HandingOver>,
@@ -91,6 +95,7 @@ impl Environment {
         }
         self.agents.take();
         self.completions.close();
+        self.external_memory.take_back();
         if let Some(Some(event_loop)) = self.event_loop.get() {
             event_loop.leave();
         }
@@ -125,10 +130,19 @@ impl Environment {
         self.requests.borrow().get(&id).map(use_request)
     }
 
+    /// How many requests `is_one` holds for.
+    pub fn count(&self, is_one: impl Fn(&RequestHandleInstance) -> bool) -> usize {
+        let requests = self.requests.borrow();
+        requests.values().filter(|request| is_one(request)).count()
+    }
+
     /// Forgets a request; it no longer keeps the process alive.
     pub fn remove<'cx, C: Context<'cx>>(&self, cx: &mut C, id: u32) -> Option<RequestHandleInstance> {
         let request = self.requests.borrow_mut().remove(&id)?;
         self.count_awaited(cx, &request, false);
+        if request.reading.replace(Reading::NoHead) != Reading::NoHead {
+            self.external_memory.remove_response();
+        }
         Some(request)
     }
 
@@ -225,6 +239,10 @@ impl Environment {
             Kind::Head | Kind::Readable => {
                 let requests = self.requests.borrow();
                 if let Some(request) = requests.get(&id) {
+                    if request.reading.get() == Reading::NoHead {
+                        request.reading.set(Reading::Unread);
+                        self.external_memory.add_response();
+                    }
                     // A body may fail before the pipe that will tell of it has written what came.
                     self.hold(cx, request, request.is_piping());
                     if request.exchange.queue.is_complete() {
@@ -232,7 +250,7 @@ impl Environment {
                     }
                 }
             }
-            Kind::UploadReady | Kind::Ready | Kind::Connection | Kind::Question => {}
+            Kind::UploadReady | Kind::Ready | Kind::Connection | Kind::Question | Kind::Starvation => {}
         }
     }
 }
@@ -282,6 +300,8 @@ pub fn open<'cx>(slot: &Rc<Slot>, mut cx: FunctionContext<'cx>) -> JsResult<'cx,
         channel: RefCell::new(channel),
         awaited: Cell::new(0),
         body_bytes_crossed: Cell::new(0),
+        external_memory: ExternalMemory::new(cx.to_raw().cast()),
+        forsaken: Cell::new(0),
         event_loop,
         handing_over: Cell::new(HandingOver::No),
         js,
@@ -326,6 +346,7 @@ impl Environment {
                 break;
             }
         }
+        self.external_memory.tell();
         match thrown {
             // A worker that is being terminated has nobody to tell, and an exception thrown there ends the process.
             Some(value) if can_run(cx) => cx.throw(value),
@@ -416,6 +437,7 @@ pub fn counters<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) ->
         ("handles", environment.requests.borrow().len() as f64),
         ("roots", f64::from(u8::from(environment.js.is_held()))),
         ("awaited", environment.awaited.get() as f64),
+        ("externalMemory", environment.external_memory.told() as f64),
         ("tasks", submission::running() as f64),
         ("givenBack", memory::given_back() as f64),
     ];

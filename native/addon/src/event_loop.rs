@@ -2,13 +2,14 @@
 //! take two more wake-ups. libuv's functions are looked up, since not every process that loads an addon has them.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use crate::completions::CompletionQueue;
+use crate::host::{Raw, symbol};
 
 /// A wait ends when so much is there, or all the rest: less is a wake-up for a few reads.
 const ENOUGH: u64 = 1024 * 1024;
@@ -17,7 +18,6 @@ const ENOUGH: u64 = 1024 * 1024;
 const UV_POLL: c_int = 8;
 const UV_READABLE: c_int = 1;
 
-type Raw = *mut c_void;
 type OnClose = unsafe extern "C" fn(Raw);
 type OnPoll = unsafe extern "C" fn(Raw, c_int, c_int);
 type OnCleanup = unsafe extern "C" fn(Raw, Raw);
@@ -34,7 +34,7 @@ macro_rules! symbols {
                     // SAFETY: these are the types that uv.h and node_api.h declare. Breach: every test of waits crashes.
                     $($name: unsafe {
                         std::mem::transmute::<Raw, unsafe extern "C" fn($($argument),*) -> $result>(
-                            symbol(concat!(stringify!($name), "\0"))?,
+                            symbol(CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()).ok()?)?,
                         )
                     },)*
                 })
@@ -55,14 +55,6 @@ symbols! {
     uv_poll_init(Raw, Raw, c_int) -> c_int;
     uv_poll_start(Raw, c_int, OnPoll) -> c_int;
     uv_poll_stop(Raw) -> c_int;
-}
-
-fn symbol(name: &str) -> Option<Raw> {
-    let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
-    // SAFETY: `name` ends with NUL; looking up has no other condition. Breach: no wait at a socket comes about, which the
-    // tests of direct reads count.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    (!found.is_null()).then_some(found)
 }
 
 static SYMBOLS: OnceLock<Option<Symbols>> = OnceLock::new();

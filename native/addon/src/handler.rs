@@ -1,6 +1,6 @@
 //! The JavaScript side of a response, as core sees it. Runs on the runtime's thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub struct Exchange {
     pub has_head: AtomicBool,
     pub go_ahead: GoAhead,
     pub failed: Mutex<Option<Arc<ConnectionInfo>>>,
+    /// Whose connection it has; see [`ConnectionInfo::pool`].
+    pub pool: AtomicU32,
 }
 
 /// What a request with a connection may have to wait for: the handler can still refuse to have it sent.
@@ -106,6 +108,8 @@ impl DispatchHandler for JsDispatchHandler {
     async fn on_connection(&mut self, connection: Option<&Arc<ConnectionInfo>>) {
         self.connection = connection.cloned();
         let exchange = &self.exchange;
+        let pool = connection.map_or(0, |connection| connection.pool);
+        exchange.pool.store(pool, Ordering::Relaxed);
         if exchange.go_ahead.is_asked {
             exchange.completions.ready(exchange.id);
             exchange.go_ahead.given.notified().await;

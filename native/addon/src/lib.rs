@@ -10,7 +10,9 @@ mod event_loop;
 #[cfg(not(unix))]
 #[path = "no_event_loop.rs"]
 mod event_loop;
+mod external_memory;
 mod handler;
+mod host;
 mod js_side;
 mod marshal;
 mod memory;
@@ -19,6 +21,7 @@ mod pipe;
 mod questions;
 mod request_handle;
 mod runtime;
+mod starvation;
 mod submission;
 #[cfg(debug_assertions)]
 mod testing;
@@ -72,6 +75,9 @@ fn create(mut cx: FunctionContext) -> JsResult<JsObject> {
     methods.add("uploadFrom", request_handle::upload_from)?;
     methods.add("uploadEnd", request_handle::upload_end)?;
     methods.add("questionAnswer", questions::answer)?;
+    methods.add("unreadResponses", starvation::unread_responses)?;
+    methods.add("forsakenResponses", starvation::forsaken_responses)?;
+    methods.add("externalMemoryPress", starvation::press)?;
     #[cfg(debug_assertions)]
     testing::add(&mut methods)?;
     Ok(binding)

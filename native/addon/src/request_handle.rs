@@ -7,12 +7,22 @@ use std::sync::Arc;
 use neon::prelude::*;
 use neon::types::JsUint8Array;
 use neon::types::buffer::TypedArray;
-use sluice_core::{HeaderList, Pushed, UploadError, UploadQueue};
+use sluice_core::{HeaderList, PauseReason, Pushed, UploadError, UploadQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::event_loop::{EventLoop, SocketWatch};
 use crate::handler::Exchange;
+
+/// How far a response's reader has come, as starvation has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// The response is not there yet.
+    NoHead,
+    /// Nobody has read since the last look.
+    Unread,
+    Read,
+}
 
 pub struct RequestHandleInstance {
     pub exchange: Arc<Exchange>,
@@ -30,12 +40,42 @@ pub struct RequestHandleInstance {
     pub watch: RefCell<Option<SocketWatch>>,
     /// Aborted, and known only until its file is done with.
     pub is_aborted: Cell<bool>,
+    pub reading: Cell<Reading>,
 }
 
 impl RequestHandleInstance {
     /// The upload queue of a tunnel, which ends with its reader.
     pub fn tunnel(&self) -> Option<&Arc<UploadQueue>> {
         self.upload.as_ref().filter(|_| !self.is_uploading.get())
+    }
+
+    /// Somebody reads the response.
+    pub fn note_read(&self) {
+        if self.reading.get() == Reading::Unread {
+            self.reading.set(Reading::Read);
+        }
+    }
+
+    /// The response is there, and nobody has read of it since the last look or waits to.
+    pub fn is_unread(&self) -> bool {
+        let is_left = if self.is_dispatched {
+            self.exchange
+                .controller
+                .pause_state()
+                .is_paused_by(PauseReason::Consumer)
+        } else {
+            !self.is_uploading.get()
+        };
+        self.reading.get() == Reading::Unread && is_left && !self.awaits.get() && !self.is_piping()
+    }
+
+    /// Whether it is unread, until the next look.
+    pub fn look(&self) -> bool {
+        let is_unread = self.is_unread();
+        if self.reading.get() == Reading::Read {
+            self.reading.set(Reading::Unread);
+        }
+        is_unread
     }
 
     pub fn is_piping(&self) -> bool {
@@ -133,6 +173,9 @@ fn end<'cx>(
 ) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(cx)?;
     let is_piping = environment.with(id, |request| {
+        if request.is_unread() {
+            environment.forsaken.set(environment.forsaken.get().wrapping_add(1));
+        }
         how(request);
         request.is_aborted.set(true);
         request.is_piping()

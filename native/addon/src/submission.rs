@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use sluice_core::{
 use crate::environment::{Environment, word};
 use crate::handler::{Exchange, GoAhead, JsDispatchHandler};
 use crate::pipe::{duplicate, file_error};
-use crate::request_handle::{RequestHandleInstance, id_argument};
+use crate::request_handle::{Reading, RequestHandleInstance, id_argument};
 use crate::runtime::Runtime;
 
 /// Words of a record before its text.
@@ -295,6 +295,7 @@ fn prepare(
         has_head: AtomicBool::new(false),
         go_ahead: GoAhead::new(flags & FLAG_ASK != 0),
         failed: Mutex::default(),
+        pool: AtomicU32::new(0),
     });
     let mut upload = None;
     let upload_queue = |kept: Option<usize>| {
@@ -333,6 +334,7 @@ fn prepare(
         pipe: RefCell::new(None),
         watch: RefCell::new(None),
         is_aborted: Cell::new(false),
+        reading: Cell::new(Reading::NoHead),
     };
     (
         Submission {

@@ -14,6 +14,8 @@ pub struct ConnectionInfo {
     pub is_http2: bool,
     /// Streams that it may have open at once (HTTP/2).
     pub max_streams: Option<usize>,
+    /// The number of the pool that it is of; 0 is none.
+    pub pool: u32,
     read: AtomicU64,
     written: AtomicU64,
 }
@@ -27,6 +29,12 @@ impl ConnectionInfo {
             max_streams,
             ..Self::default()
         }
+    }
+
+    #[must_use]
+    pub fn of_pool(mut self, pool: u32) -> Self {
+        self.pool = pool;
+        self
     }
 
     pub fn bytes_read(&self) -> u64 {
@@ -67,7 +75,24 @@ pub enum ConnectionEventKind {
     ConnectionError,
 }
 
+/// Requests wait for a connection, and responses that are not over hold every one that there may be. Or, with nobody
+/// waiting, that this has ended.
+#[derive(Debug)]
+pub struct Starvation<'a> {
+    pub origin: &'a Origin,
+    /// As in [`ConnectionInfo::pool`].
+    pub pool: u32,
+    /// Another one once a request that waited has got a connection.
+    pub round: u32,
+    pub waiting: usize,
+    /// Responses that hold the connections, or all streams of them.
+    pub held: usize,
+}
+
 /// Told of an agent's connections, on the runtime's thread. Must not block.
 pub trait ConnectionObserver: std::fmt::Debug + Send + Sync {
     fn notify(&self, event: ConnectionEvent<'_>);
+
+    /// Again and again while it lasts, and once when it has ended.
+    fn starvation(&self, _starvation: Starvation<'_>) {}
 }

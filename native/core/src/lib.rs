@@ -46,7 +46,7 @@ mod vigil;
 pub use address_policy::AddressPolicy;
 pub use agent::{Agent, AgentConfig};
 pub use body_queue::{BodyEnd, BodyQueue, ReadState};
-pub use connection::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, ConnectionObserver};
+pub use connection::{ConnectionEvent, ConnectionEventKind, ConnectionInfo, ConnectionObserver, Starvation};
 pub use controller::RequestController;
 pub use credit::{ByteCredit, ByteGauge};
 pub use direct::{Direct, DirectRead};

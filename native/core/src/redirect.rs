@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::Method;
-use url::Url;
+use url::{Position, Url};
 
 use crate::error::CoreError;
 use crate::header_list::HeaderList;

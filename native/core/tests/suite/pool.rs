@@ -11,7 +11,7 @@ use sluice_core::{
 use sluice_test_macros::on_wire;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::support::observer::{Observed, observer};
+use crate::support::observer::{Observed, Starved, observer};
 use crate::support::raw_server::RawServer;
 use crate::support::{Recorder, agent_with, get, recorder, settle};
 
@@ -55,6 +55,51 @@ async fn requests_beyond_the_limit_are_served_in_their_order_on_the_same_connect
         assert_eq!(events.finish().await.body, b"ok");
     }
     assert_eq!(kinds(&mut observed), [ConnectionEventKind::Connect]);
+}
+
+#[on_wire]
+async fn waiting_behind_a_response_that_is_not_read_is_told_until_it_is_over() {
+    let server = RawServer::bind();
+    let (starvations, mut starved) = mpsc::unbounded_channel();
+    let (mut observer, _observed) = observer();
+    observer.starvations = Some(starvations);
+    let mut config = AgentConfig::default();
+    config.transport.connections = Some(1);
+    config.transport.observer = Some(Arc::new(observer));
+    let agent = agent_with(config);
+    let (first, mut first_events) = recorder();
+    agent.dispatch(get(&server.origin()), first);
+    let (mut connection, _) = server.request().await;
+    let (second, mut second_events) = recorder();
+    agent.dispatch(get(&server.origin()), second);
+    let (third, mut third_events) = recorder();
+    let third_controller = agent.dispatch(get(&server.origin()), third);
+    settle().await;
+    assert!(starved.try_recv().is_err(), "no response holds the connection yet");
+    connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await;
+    let told = |round, waiting| Starved {
+        round,
+        waiting,
+        held: 1,
+    };
+    assert_eq!(starved.recv().await, Some(told(0, 2)));
+    assert_eq!(starved.recv().await, Some(told(0, 2)), "for as long as it lasts");
+    connection.send("k").await;
+    first_events.finish().await;
+    let over = Starved {
+        round: 0,
+        waiting: 0,
+        held: 0,
+    };
+    assert_eq!(starved.recv().await, Some(over), "the head of the second is awaited");
+    connection.head().await;
+    connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await;
+    assert_eq!(starved.recv().await, Some(told(1, 1)));
+    third_controller.abort();
+    third_events.error().await;
+    assert_eq!(starved.recv().await, Some(over), "nobody waits");
+    connection.send("k").await;
+    second_events.finish().await;
 }
 
 #[on_wire]

@@ -15,6 +15,7 @@ use super::outgoing::OutgoingBody;
 use super::pool::{Lease, Pool};
 use super::rest::Http1Sender;
 use super::socket::{Loan, ReadBuffer};
+use super::starvation::HeldByBody;
 use crate::direct::Direct;
 use crate::error::CoreError;
 use crate::transport::TransportBody;
@@ -35,6 +36,8 @@ pub struct Exchange {
     /// How long the connection may idle after this; `None`: it is not used again.
     keep: Option<Duration>,
     has_response: bool,
+    /// There from the response's head until the connection is given up.
+    held: Option<HeldByBody>,
     /// The rest of a long body. hyper takes the response for whole.
     loan: Option<Arc<Loan>>,
     /// The server announced a length and that it would close.
@@ -53,6 +56,7 @@ impl Exchange {
             upload: None,
             keep: None,
             has_response: false,
+            held: None,
             loan: None,
             closes_after_length: false,
             is_over: false,
@@ -72,6 +76,7 @@ impl Exchange {
             upload: None,
             keep: None,
             has_response: false,
+            held: None,
             loan: None,
             closes_after_length: false,
             is_over: false,
@@ -156,6 +161,7 @@ impl Exchange {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
+        self.held = None;
         if self.is_http2 {
             self.end_stream();
         } else if let Some(sender) = self.sender.take() {
@@ -179,6 +185,7 @@ impl Exchange {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
+        self.held = None;
         if self.is_http2 {
             self.end_stream();
             return;
@@ -211,6 +218,7 @@ impl Exchange {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
+        self.held = None;
         if self.loan.is_some() {
             self.close("other side closed");
         }
@@ -242,6 +250,7 @@ pub struct WireBody {
 
 impl WireBody {
     pub fn new(inner: Incoming, mut exchange: Exchange) -> Self {
+        exchange.held = Some(exchange.pool.bodies().begin());
         if inner.is_end_stream() {
             exchange.rest();
         }

@@ -17,6 +17,7 @@ mod pool;
 mod proxy_tunnel;
 mod rest;
 mod socket;
+mod starvation;
 mod stream;
 mod switch;
 mod tap;

@@ -31,7 +31,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease, CoreError> {
     let is_http2 = dialed.is_http2 || pool.limits().http2.prior_knowledge;
     let max_streams = is_http2.then_some(pool.limits().max_streams);
-    let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, max_streams));
+    let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, max_streams).of_pool(pool.number()));
     let settings = &pool.limits().http2;
     let meter = is_http2.then(|| Arc::new(Http2Meter::new(Arc::clone(&settings.gauge), settings.stream_window)));
     let socket = Arc::new(Socket::new(dialed.stream));

@@ -14,7 +14,8 @@ use super::keep_alive::KeepAlive;
 use super::open::open;
 use super::outgoing::OutgoingBody;
 use super::rest::Http1Sender;
-use crate::connection::{ConnectionEvent, ConnectionEventKind, ConnectionObserver};
+use super::starvation::{Bodies, News, Supply, Watch, next_pool, watch};
+use crate::connection::{ConnectionEvent, ConnectionEventKind, ConnectionObserver, Starvation};
 use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::transport::Route;
@@ -77,6 +78,9 @@ pub struct Pool {
     dialer: Arc<Dialer>,
     limits: PoolLimits,
     state: Mutex<State>,
+    /// In [`ConnectionInfo::pool`](crate::connection::ConnectionInfo::pool).
+    number: u32,
+    bodies: Bodies,
     /// Told when it is to look sooner.
     reaper: Arc<Notify>,
 }
@@ -90,6 +94,7 @@ struct State {
     shared: Vec<Shared>,
     connections: HashMap<u64, Weak<Connection>>,
     waiters: VecDeque<oneshot::Sender<Grant>>,
+    watch: Watch,
     /// A dial is under way whose connection might serve every waiter.
     is_probing: bool,
     /// Whether the origin speaks HTTP/2, once that is known.
@@ -229,6 +234,8 @@ impl Pool {
                 is_http2,
                 ..State::default()
             }),
+            number: next_pool(),
+            bodies: Bodies::default(),
             reaper: Arc::default(),
         })
     }
@@ -257,6 +264,15 @@ impl Pool {
     /// Outlives the pool in its connections.
     pub fn events(&self) -> &Arc<PoolEvents> {
         &self.events
+    }
+
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its responses past their head.
+    pub fn bodies(&self) -> &Bodies {
+        &self.bodies
     }
 
     /// Nothing is open and nobody waits.
@@ -323,7 +339,39 @@ impl Pool {
         }
         let (waiter, granted) = oneshot::channel();
         state.waiters.push_back(waiter);
+        if self.events.observer.is_some() && state.watch.switch_on() {
+            tokio::spawn(watch(Arc::downgrade(self)));
+        }
         Ok(Err(granted))
+    }
+
+    /// Runs `look` with what those who wait can hope for.
+    pub fn with_watch<T>(&self, look: impl FnOnce(&mut Watch, Supply) -> T) -> T {
+        let mut state = self.lock();
+        state.waiters.retain(|waiter| !waiter.is_closed());
+        let streams: usize = state.shared.iter().map(|shared| shared.active).sum();
+        let supply = Supply {
+            // A dial under way will serve them.
+            waiting: if state.is_probing { 0 } else { state.waiters.len() },
+            taken: if state.shared.is_empty() { state.open } else { streams },
+            held: self.bodies.count(),
+        };
+        look(&mut state.watch, supply)
+    }
+
+    pub fn tell_starvation(&self, news: News) {
+        let Some(observer) = &self.events.observer else { return };
+        let (supply, round) = match news {
+            News::Starved(supply, round) => (Some(supply), round),
+            News::Over => (None, 0),
+        };
+        observer.starvation(Starvation {
+            origin: &self.route().origin,
+            pool: self.number,
+            round,
+            waiting: supply.map_or(0, |supply| supply.waiting),
+            held: supply.map_or(0, |supply| supply.held),
+        });
     }
 
     /// A stream of an HTTP/2 connection, if one has room.
@@ -370,7 +418,8 @@ impl Pool {
             };
             // A waiter that has gone: dropping its grant would lock again.
             match waiter.send(grant) {
-                Ok(()) | Err(Grant::Idle(_)) => {}
+                Ok(()) => state.watch.feed(),
+                Err(Grant::Idle(_)) => {}
                 Err(Grant::Slot(mut slot)) => {
                     slot.0 = Weak::new();
                     state.open -= 1;
@@ -468,7 +517,10 @@ impl Pool {
         while let Some(waiter) = state.waiters.pop_front() {
             match waiter.send(Grant::Idle(idle)) {
                 Err(Grant::Idle(back)) => idle = back,
-                _ => return,
+                _ => {
+                    state.watch.feed();
+                    return;
+                }
             }
         }
         let next = idle.next();
@@ -544,6 +596,9 @@ impl Drop for Pool {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         for connection in state.connections.values().filter_map(Weak::upgrade) {
             connection.switch.explain(CoreError::ClientDestroyed);
+        }
+        if state.watch.was_told() {
+            self.tell_starvation(News::Over);
         }
     }
 }

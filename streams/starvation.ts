@@ -1,0 +1,136 @@
+/**
+ * Requests that wait for a connection while unread responses hold every one. Whoever dropped those will not give them
+ * back, and V8, for which each is a few small objects, sees no reason to collect them. So it is told of memory that is
+ * held outside, a little more each time, until it has collected; the finalizers then free the connections.
+ */
+import { binding } from '../native/binding.ts'
+
+/** What the core says while requests wait, and once with nobody waiting when that is over. */
+export interface Starvation {
+  /** The number of the connections' pool. */
+  pool: number
+  /** Another one once a request that waited has got a connection. */
+  round: number
+  waiting: number
+  /** Responses that hold the connections, or all streams of them. */
+  held: number
+  origin: string
+}
+
+/** The code of the warning about unread responses that somebody holds. */
+export const UNREAD_WARNING = 'SLUICE_UNREAD_RESPONSES'
+
+// Taken when the module loads: test suites install clocks of their own.
+const { setImmediate: startImmediate, performance: clock } = globalThis
+const readClock = clock.now.bind(clock)
+
+/** V8 starts to mark when it knows of 64 MB more than after its last collection, and goes on with every step. */
+const STEP = 128 * 1024 * 1024
+/** Milliseconds between two steps; the core's reminders come a little late. */
+const STEP_PAUSE = 95
+/** Milliseconds until connections that some responses only hold unread are a reason, and until a warning. */
+const PATIENCE = 1000
+/** Milliseconds that the finalizers of a collection are given. */
+const FINALIZING = 10
+/** Milliseconds without pressure after a collection that has freed nothing, doubled each time up to the second. */
+const FIRST_REST = 250
+const LONGEST_REST = 30_000
+/** Origins that were warned about; no more than these. */
+const MAX_WARNED = 100
+
+/** One pool's plight, until a request gets through. */
+interface Plight {
+  round: number
+  since: number
+  /** When every connection was found to be held unread; `null` while somebody reads. */
+  unreadSince: number | null
+}
+
+const plights = new Map<number, Plight>()
+const warned = new Set<string>()
+
+/**
+ * `calm` → `pressing`: V8 is told of memory that is not there → `collected`: what that has freed is not known yet → `calm`,
+ * or `pressing` again.
+ */
+let state: 'calm' | 'pressing' | 'collected' = 'calm'
+let pressure = 0
+let pressedAt = 0
+let forsakenBefore = 0
+let rest = 0
+let collectedAt = -Infinity
+
+/** A young object that nobody holds: only a full collection takes note of it. */
+const sentinel = new FinalizationRegistry<null>(onCollected)
+
+export function onStarvation(starvation: Starvation): void {
+  if (starvation.waiting === 0) {
+    plights.delete(starvation.pool)
+    if (plights.size === 0) release()
+    return
+  }
+  // Who was given a response in this very turn has had no time to read it.
+  startImmediate(look, starvation)
+}
+
+function look(starvation: Starvation): void {
+  const { pool, round, held } = starvation
+  const now = readClock()
+  let plight = plights.get(pool)
+  if (plight === undefined || plight.round !== round) {
+    plight = { round, since: now, unreadSince: null }
+    plights.set(pool, plight)
+  }
+  const unread = binding.unreadResponses(pool)
+  if (unread >= held) plight.unreadSince ??= now
+  else plight.unreadSince = null
+  const { unreadSince, since } = plight
+  if (unreadSince === null && (unread === 0 || now - since < PATIENCE)) return
+  press(now, unreadSince)
+  if (unreadSince !== null && collectedAt > unreadSince && now - unreadSince >= PATIENCE) warn(starvation, unread)
+}
+
+function press(now: number, unreadSince: number | null): void {
+  if (state === 'collected' && now - collectedAt >= FINALIZING) {
+    const isFruitless = binding.forsakenResponses() === forsakenBefore
+    rest = isFruitless ? Math.min(Math.max(FIRST_REST, rest * 2), LONGEST_REST) : 0
+    state = 'calm'
+  }
+  if (state === 'calm') {
+    // Who has waited for half the time until the warning is not told of garbage.
+    const isDue = unreadSince !== null && collectedAt < unreadSince && now - unreadSince >= PATIENCE / 2
+    if (now < collectedAt + rest && !isDue) return
+    state = 'pressing'
+    pressure = 0
+    forsakenBefore = binding.forsakenResponses()
+    sentinel.register({}, null)
+  } else if (state === 'collected' || now - pressedAt < STEP_PAUSE) {
+    return
+  }
+  pressedAt = now
+  pressure += STEP
+  binding.externalMemoryPress(pressure)
+}
+
+/** Nobody waits any more. */
+function release(): void {
+  if (pressure === 0) return
+  pressure = 0
+  binding.externalMemoryPress(0)
+}
+
+function onCollected(): void {
+  state = 'collected'
+  release()
+  collectedAt = readClock()
+}
+
+function warn({ origin, waiting }: Starvation, unread: number): void {
+  if (warned.has(origin) || warned.size >= MAX_WARNED) return
+  warned.add(origin)
+  process.emitWarning(
+    `${unread} responses of ${origin} that nobody reads hold every connection to it, and ${waiting} requests wait. ` +
+      'Read each body to its end, or cancel it.',
+    { type: 'SluiceWarning', code: UNREAD_WARNING },
+  )
+}
