@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::HeaderMap;
 use neon::event::Channel;
-use sluice_core::{ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, ResponseStart};
+use sluice_core::{
+    ByteGauge, ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, Credit, RecordQueue, Records,
+    ResponseStart,
+};
 use tokio::sync::{Notify, oneshot};
 
 use crate::environment;
@@ -80,8 +83,8 @@ pub enum HeadKind<'a> {
     Informational,
     /// The body, frame by frame.
     Open,
-    /// Nothing: body and trailers are here.
-    Complete(&'a Bytes, &'a HeaderMap),
+    /// Nothing: body and trailers are here. The body counts until JavaScript has taken the record.
+    Complete(&'a Bytes, &'a HeaderMap, &'a Arc<ByteGauge>),
     Upgrade,
 }
 
@@ -120,9 +123,8 @@ impl ConnectionObserver for AgentObserver {
 /// One per environment, shared with every request of it.
 pub struct CompletionQueue {
     questions: Mutex<Questions>,
-    records: Mutex<Vec<u8>>,
+    records: RecordQueue,
     changed: Notify,
-    is_sent: AtomicBool,
     is_closed: AtomicBool,
     channel: Channel,
 }
@@ -133,9 +135,8 @@ impl CompletionQueue {
     pub fn start(runtime: &Runtime, channel: Channel) -> Arc<Self> {
         let queue = Arc::new(Self {
             questions: Mutex::default(),
-            records: Mutex::default(),
+            records: RecordQueue::default(),
             changed: Notify::new(),
-            is_sent: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             channel,
         });
@@ -146,15 +147,14 @@ impl CompletionQueue {
     /// No further record; the flushing task ends.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.records.close();
         self.questions().waiting.clear();
         self.changed.notify_one();
     }
 
     /// Every record so far. JavaScript's thread.
-    pub fn take(&self) -> Vec<u8> {
-        self.is_sent.store(false, Ordering::Release);
-        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&self) -> Records {
+        self.records.take()
     }
 
     fn questions(&self) -> MutexGuard<'_, Questions> {
@@ -190,27 +190,26 @@ impl CompletionQueue {
     }
 
     fn push(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.append(write);
+        self.append(None, write);
         self.changed.notify_one();
     }
 
-    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.is_closed.load(Ordering::Acquire) {
-            return;
-        }
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = records.len();
-        write(&mut records);
-        let end = records.len().next_multiple_of(WORD);
-        records.resize(end, 0);
-        let words = u32::try_from((records.len() - start) / WORD).unwrap_or(u32::MAX);
-        records[start + WORD..start + 2 * WORD].copy_from_slice(&words.to_le_bytes());
+    fn append(&self, credit: Option<Credit>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.records.append(|records| {
+            records.credits.extend(credit);
+            let records = &mut records.bytes;
+            let start = records.len();
+            write(records);
+            let end = records.len().next_multiple_of(WORD);
+            records.resize(end, 0);
+            let words = u32::try_from((records.len() - start) / WORD).unwrap_or(u32::MAX);
+            records[start + WORD..start + 2 * WORD].copy_from_slice(&words.to_le_bytes());
+        });
     }
 
     /// One message for every record so far. False when the environment is being torn down; nobody is there to tell.
     fn send(&self) -> bool {
-        let is_empty = self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        is_empty || self.is_sent.swap(true, Ordering::AcqRel) || self.channel.try_send(environment::drain).is_ok()
+        !self.records.tells() || self.channel.try_send(environment::drain).is_ok()
     }
 
     pub fn head(&self, id: u32, start: &ResponseStart, kind: HeadKind<'_>) {
@@ -230,7 +229,11 @@ impl CompletionQueue {
                 flags |= FLAG_CROSS_ORIGIN;
             }
         }
-        self.push(|out| {
+        let credit = match kind {
+            HeadKind::Complete(body, _, gauge) => Some(Credit::new(gauge, body.len())),
+            HeadKind::Informational | HeadKind::Open | HeadKind::Upgrade => None,
+        };
+        self.append(credit, |out| {
             words(out, &[Kind::Head as u32 | flags, 0, id, u32::from(start.status)]);
             let lengths = out.len();
             let length = start.content_length.unwrap_or(u64::MAX);
@@ -239,7 +242,7 @@ impl CompletionQueue {
             let text = out.len();
             out.extend_from_slice(start.headers.text());
             patch_since(out, lengths + WORD, text);
-            if let HeadKind::Complete(body, trailers) = kind {
+            if let HeadKind::Complete(body, trailers, _) = kind {
                 patch(out, lengths + 2 * WORD, body.len());
                 out.extend_from_slice(body);
                 let text = out.len();
@@ -250,6 +253,7 @@ impl CompletionQueue {
                 out.extend_from_slice(redirected.url.as_bytes());
             }
         });
+        self.changed.notify_one();
     }
 
     pub fn readable(&self, id: u32) {
@@ -259,7 +263,7 @@ impl CompletionQueue {
     /// The same from JavaScript's own thread, outside of its calls: the runtime need not wake for it.
     #[cfg(unix)]
     pub fn readable_here(&self, id: u32) {
-        self.append(|out| words(out, &[Kind::Readable as u32, 0, id]));
+        self.append(None, |out| words(out, &[Kind::Readable as u32, 0, id]));
         self.send();
     }
 

@@ -1,7 +1,7 @@
 //! What one JavaScript environment (main thread or worker) owns; Neon instance data. JavaScript's thread only.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use neon::prelude::*;
 use neon::thread::LocalKey;
 use neon::types::buffer::TypedArray;
 use neon::types::{JsInt32Array, JsUint8Array};
-use sluice_core::{Agent, ReadState};
+use sluice_core::{Agent, Credit, ReadState, Records};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
 use crate::event_loop::EventLoop;
@@ -167,17 +167,16 @@ impl Environment {
             .set(self.body_bytes_crossed.get() + bytes as u64);
     }
 
-    /// What a record means for the table, just before JavaScript sees it.
-    fn settle<'cx, C: Context<'cx>>(&self, cx: &mut C, record: &[u8]) {
+    /// What a record means for the table, just before JavaScript sees it. A body in it is JavaScript's from here on,
+    /// whether or not its request is still known.
+    fn settle<'cx, C: Context<'cx>>(&self, cx: &mut C, record: &[u8], credits: &mut VecDeque<Credit>) {
         let Some(kind) = Kind::of(word(record, 0)) else { return };
         let id = word(record, 2);
         match kind {
             Kind::Head if word(record, 0) & FLAG_COMPLETE != 0 => {
-                let body = word(record, PREFIX_WORDS + 3) as usize;
-                if let Some(request) = self.remove(cx, id) {
-                    request.exchange.gauge.subtract(body);
-                }
-                self.count_crossed(body);
+                self.remove(cx, id);
+                drop(credits.pop_front());
+                self.count_crossed(word(record, PREFIX_WORDS + 3) as usize);
             }
             Kind::Error => {
                 self.remove(cx, id);
@@ -269,11 +268,11 @@ pub fn drain(mut cx: Cx<'_>) -> NeonResult<()> {
 /// As many records per call as the scratch buffer holds.
 fn hand_over<'cx>(cx: &mut Cx<'cx>) -> NeonResult<()> {
     let environment = Environment::get(cx)?;
-    let records = environment.completions.take();
+    let Records { bytes, mut credits } = environment.completions.take();
     let mut scratch = environment.js.scratch.to_inner(cx);
     let on_completions = environment.js.on_completions.to_inner(cx);
     let capacity = scratch.as_slice(cx).len();
-    let mut rest = records.as_slice();
+    let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let mut length = 0;
         while length < rest.len() {
@@ -282,7 +281,7 @@ fn hand_over<'cx>(cx: &mut Cx<'cx>) -> NeonResult<()> {
             if end > capacity && length > 0 {
                 break;
             }
-            environment.settle(cx, record);
+            environment.settle(cx, record, &mut credits);
             length = end;
         }
         if length > capacity {

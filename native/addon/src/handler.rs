@@ -146,11 +146,11 @@ impl DispatchHandler for JsDispatchHandler {
     }
 
     async fn on_response_complete(&mut self, start: ResponseStart, body: Bytes, trailers: HeaderMap) {
-        // Its bytes ride in the completion and count until JavaScript has taken it.
-        self.exchange.gauge.add(body.len());
         self.exchange.has_head.store(true, Ordering::Release);
-        self.exchange
-            .completions
-            .head(self.exchange.id, &start, HeadKind::Complete(&body, &trailers));
+        self.exchange.completions.head(
+            self.exchange.id,
+            &start,
+            HeadKind::Complete(&body, &trailers, &self.exchange.gauge),
+        );
     }
 }
