@@ -250,7 +250,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
         tokio::select! {
             biased;
             response = lease.send(&mut request, &mut on_informational) => response.map_err(|error| upload.explain(error))?,
-            () = silent_server(&upload.0, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
+            () = silent_server(upload.0.flow(), options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
     upload.0.answered();
@@ -393,7 +393,7 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            () = silent_body(controller.pause_state(), body_timeout) => return Err(body_timeout_error(is_http2, body_timeout)),
+            () = silent_body(controller.pause_state(), upload.0.flow(), body_timeout) => return Err(body_timeout_error(is_http2, body_timeout)),
         };
         match frame
             .transpose()
