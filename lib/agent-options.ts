@@ -56,9 +56,12 @@ export interface AgentOptions {
   maxBufferedBytes?: number | undefined
   /** Milliseconds for DNS, TCP and TLS together; 0 is off. Default 10 s. */
   connectTimeout?: number | null | undefined
-  /** Milliseconds from the end of the request to the response head; 0 is off. Default 300 s. */
+  /**
+   * Milliseconds in which the server takes nothing of the request, or has all of it and sends no response head; 0 is off.
+   * Default 300 s.
+   */
   headersTimeout?: number | null | undefined
-  /** Milliseconds the server may be silent inside a body; 0 is off. Default 300 s. */
+  /** Milliseconds the server may be silent inside a body, and take nothing of the request; 0 is off. Default 300 s. */
   bodyTimeout?: number | null | undefined
   /** Milliseconds from the request to the last byte of its response; 0 is off, the default. */
   timeout?: number | undefined

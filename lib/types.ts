@@ -75,9 +75,12 @@ export interface DispatchOptions {
   idempotent?: boolean | undefined
   blocking?: boolean | undefined
   upgrade?: boolean | string | null | undefined
-  /** Milliseconds from the request's last byte to the response head; 0 is off, absent the agent's own. */
+  /**
+   * Milliseconds in which the server takes nothing of the request, or has all of it and sends no response head; 0 is off,
+   * absent the agent's own.
+   */
   headersTimeout?: number | null | undefined
-  /** Milliseconds the server may be silent inside the body; 0 is off, absent the agent's own. */
+  /** Milliseconds the server may be silent inside the body, and take nothing of the request; 0 is off, absent the agent's own. */
   bodyTimeout?: number | null | undefined
   /** `true` closes the connection after the response. */
   reset?: boolean | null | undefined

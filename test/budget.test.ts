@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { Agent, fetch } from '../lib/index.ts'
 import { readRest } from './support/bodies.ts'
 import { until } from './support/deadline.ts'
+import { Recorder, send } from './support/recorder.ts'
+import { startServerThread } from './support/server-thread.ts'
 import { startFlood, startServer } from './support/servers.ts'
 import { untilStopped } from './support/standstill.ts'
 
@@ -80,6 +82,38 @@ describe('the budget of an agent', () => {
     await until(() => agent.stats.bufferedBytes === 0)
     await agent.close()
   })
+
+  test.each(['fetch', 'dispatch'])(
+    'has back what rides in the completions of requests that were aborted before these were delivered: %s',
+    async (way) => {
+      const length = 16_000
+      await using server = await startServerThread(length)
+      await using agent = new Agent()
+      const requests = 100
+      for (let round = 0; round < 3; round++) {
+        const stop = new AbortController()
+        const sent = Promise.withResolvers<void>()
+        let started = 0
+        const start = (): void => void (++started === requests && sent.resolve())
+        const ended = Array.from({ length: requests }, () => {
+          if (way === 'fetch') return fetch(server.origin, { dispatcher: agent, signal: stop.signal }).catch(() => {})
+          const recorder = send(agent, server.origin, new Recorder('current', { start }))
+          stop.signal.addEventListener('abort', () => recorder.gate.abort(new Error('enough')))
+          return recorder.ended
+        })
+        if (way === 'fetch') setImmediate(sent.resolve)
+        await sent.promise
+        // This thread takes no completion while it looks.
+        const end = performance.now() + 10_000
+        let held = 0
+        while (held < length && performance.now() < end) held = agent.stats.bufferedBytes
+        expect(held).toBeGreaterThan(0)
+        stop.abort()
+        await Promise.all(ended)
+      }
+      await until(() => agent.stats.bufferedBytes === 0)
+    },
+  )
 
   test('is 64 MiB by default, and a wrong one is an error that names it', () => {
     for (const value of [0, -1, 1.5, '1', Number.NaN]) {

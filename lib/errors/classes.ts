@@ -59,7 +59,7 @@ export class ConnectTimeoutError extends define(
   'Connect Timeout Error',
 ) {}
 
-/** No complete response head within `headersTimeout`. */
+/** No complete response head within `headersTimeout`, or a server that took nothing of the request for as long. */
 export class HeadersTimeoutError extends define(
   'HeadersTimeoutError',
   'UND_ERR_HEADERS_TIMEOUT',
@@ -73,7 +73,7 @@ export class HeadersOverflowError extends define(
   'Headers Overflow Error',
 ) {}
 
-/** The server was silent for `bodyTimeout` inside a response body. */
+/** The server was silent for `bodyTimeout` inside a response body, and took nothing of the request. */
 export class BodyTimeoutError extends define('BodyTimeoutError', 'UND_ERR_BODY_TIMEOUT', 'Body Timeout Error') {}
 
 /** An option, a header or a handler that no request can be made from. */

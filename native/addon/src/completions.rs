@@ -14,7 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use http::HeaderMap;
 use neon::event::Channel;
-use sluice_core::{ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, ResponseStart, Starvation};
+use sluice_core::{
+    ByteGauge, ConnectionEvent, ConnectionInfo, ConnectionObserver, CoreError, Credit, RecordQueue, Records,
+    ResponseStart, Starvation,
+};
 use tokio::sync::{Notify, oneshot};
 
 use crate::environment;
@@ -85,8 +88,8 @@ pub enum HeadKind<'a> {
     Informational,
     /// The body, frame by frame.
     Open,
-    /// Nothing: body and trailers are here.
-    Complete(&'a Bytes, &'a HeaderMap),
+    /// Nothing: body and trailers are here. The body counts until JavaScript has taken the record.
+    Complete(&'a Bytes, &'a HeaderMap, &'a Arc<ByteGauge>),
     Upgrade,
 }
 
@@ -154,9 +157,8 @@ pub struct CompletionQueue {
     /// Bytes of the largest record.
     capacity: usize,
     questions: Mutex<Questions>,
-    records: Mutex<Vec<u8>>,
+    records: RecordQueue,
     changed: Notify,
-    is_sent: AtomicBool,
     is_closed: AtomicBool,
     channel: Channel,
 }
@@ -169,9 +171,8 @@ impl CompletionQueue {
             environment,
             capacity,
             questions: Mutex::default(),
-            records: Mutex::default(),
+            records: RecordQueue::default(),
             changed: Notify::new(),
-            is_sent: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             channel,
         });
@@ -182,15 +183,14 @@ impl CompletionQueue {
     /// No further record; the flushing task ends.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.records.close();
         self.questions().waiting.clear();
         self.changed.notify_one();
     }
 
     /// Every record so far. JavaScript's thread.
-    pub fn take(&self) -> Vec<u8> {
-        self.is_sent.store(false, Ordering::Release);
-        std::mem::take(&mut *self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&self) -> Records {
+        self.records.take()
     }
 
     fn questions(&self) -> MutexGuard<'_, Questions> {
@@ -230,17 +230,19 @@ impl CompletionQueue {
     }
 
     fn push(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Oversize> {
-        self.append(write)?;
+        self.append(None, write)?;
         self.changed.notify_one();
         Ok(())
     }
 
-    fn append(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Oversize> {
-        if self.is_closed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        append_record(&mut records, self.capacity, write)
+    fn append(&self, credit: Option<Credit>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Oversize> {
+        let appended = self.records.append(|records| {
+            append_record(&mut records.bytes, self.capacity, write)?;
+            records.credits.extend(credit);
+            Ok(())
+        });
+        // Nobody is there to tell, and so nothing is too large.
+        appended.unwrap_or(Ok(()))
     }
 
     /// A record of words alone, which always fits.
@@ -251,8 +253,7 @@ impl CompletionQueue {
 
     /// One message for every record so far. False when the environment is being torn down; nobody is there to tell.
     fn send(&self) -> bool {
-        let is_empty = self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        is_empty || self.is_sent.swap(true, Ordering::AcqRel) || self.send_drain()
+        !self.records.tells() || self.send_drain()
     }
 
     fn send_drain(&self) -> bool {
@@ -281,7 +282,11 @@ impl CompletionQueue {
                 flags |= FLAG_CROSS_ORIGIN;
             }
         }
-        self.push(|out| {
+        let credit = match kind {
+            HeadKind::Complete(body, _, gauge) => Some(Credit::new(gauge, body.len())),
+            HeadKind::Informational | HeadKind::Open | HeadKind::Upgrade => None,
+        };
+        self.append(credit, |out| {
             words(out, &[Kind::Head as u32 | flags, 0, id, u32::from(start.status)]);
             let lengths = out.len();
             let length = start.content_length.unwrap_or(u64::MAX);
@@ -290,7 +295,7 @@ impl CompletionQueue {
             let text = out.len();
             out.extend_from_slice(start.headers.text());
             patch_since(out, lengths + WORD, text);
-            if let HeadKind::Complete(body, trailers) = kind {
+            if let HeadKind::Complete(body, trailers, _) = kind {
                 patch(out, lengths + 2 * WORD, body.len());
                 out.extend_from_slice(body);
                 let text = out.len();
@@ -300,7 +305,9 @@ impl CompletionQueue {
             if let Some(redirected) = &start.redirected {
                 out.extend_from_slice(redirected.url.as_bytes());
             }
-        })
+        })?;
+        self.changed.notify_one();
+        Ok(())
     }
 
     pub fn readable(&self, id: u32) {
@@ -310,7 +317,7 @@ impl CompletionQueue {
     /// The same from JavaScript's own thread, outside of its calls: the runtime need not wake for it.
     #[cfg(unix)]
     pub fn readable_here(&self, id: u32) {
-        let appended = self.append(|out| words(out, &[Kind::Readable as u32, 0, id]));
+        let appended = self.append(None, |out| words(out, &[Kind::Readable as u32, 0, id]));
         debug_assert_eq!(appended, Ok(()));
         self.send();
     }

@@ -3,7 +3,7 @@
 //! thread only.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use neon::prelude::*;
 use neon::thread::LocalKey;
 use neon::types::buffer::TypedArray;
 use neon::types::{JsInt32Array, JsUint8Array};
-use sluice_core::{Agent, ReadState};
+use sluice_core::{Agent, Credit, ReadState, Records};
 
 use crate::completions::{CompletionQueue, FLAG_COMPLETE, FLAG_INFORMATIONAL, Kind, PREFIX_WORDS, WORD};
 use crate::event_loop::EventLoop;
@@ -209,17 +209,16 @@ impl Environment {
             .set(self.body_bytes_crossed.get() + bytes as u64);
     }
 
-    /// What a record means for the table, just before JavaScript sees it.
-    fn settle<'cx, C: Context<'cx>>(&self, cx: &mut C, record: &[u8]) {
+    /// What a record means for the table, just before JavaScript sees it. A body in it is JavaScript's from here on,
+    /// whether or not its request is still known.
+    fn settle<'cx, C: Context<'cx>>(&self, cx: &mut C, record: &[u8], credits: &mut VecDeque<Credit>) {
         let Some(kind) = Kind::of(word(record, 0)) else { return };
         let id = word(record, 2);
         match kind {
             Kind::Head if word(record, 0) & FLAG_COMPLETE != 0 => {
-                let body = word(record, PREFIX_WORDS + 3) as usize;
-                if let Some(request) = self.remove(cx, id) {
-                    request.exchange.gauge.subtract(body);
-                }
-                self.count_crossed(body);
+                self.remove(cx, id);
+                drop(credits.pop_front());
+                self.count_crossed(word(record, PREFIX_WORDS + 3) as usize);
             }
             Kind::Error => {
                 self.remove(cx, id);
@@ -341,7 +340,7 @@ impl Environment {
         loop {
             self.handing_over.set(HandingOver::Yes);
             let records = self.completions.take();
-            self.hand_over_batch(cx, &mut to, &records, &mut thrown);
+            self.hand_over_batch(cx, &mut to, records, &mut thrown);
             if self.handing_over.replace(HandingOver::No) != HandingOver::Again {
                 break;
             }
@@ -359,10 +358,10 @@ impl Environment {
         &self,
         cx: &mut Cx<'cx>,
         to: &mut Target<'cx>,
-        records: &[u8],
+        Records { bytes, mut credits }: Records,
         thrown: &mut Option<Handle<'cx, JsValue>>,
     ) {
-        let mut rest = records;
+        let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let capacity = to.scratch.as_slice(cx).len();
             let mut length = 0;
@@ -370,7 +369,7 @@ impl Environment {
                 if length + size > capacity {
                     break;
                 }
-                self.settle(cx, &rest[length..]);
+                self.settle(cx, &rest[length..], &mut credits);
                 length += size;
             }
             if length == 0 {

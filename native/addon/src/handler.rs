@@ -162,11 +162,8 @@ impl DispatchHandler for JsDispatchHandler {
     }
 
     async fn on_response_complete(&mut self, start: ResponseStart, body: Bytes, trailers: HeaderMap) {
-        // Its bytes ride in the completion and count until JavaScript has taken it.
-        self.exchange.gauge.add(body.len());
         self.exchange.has_head.store(true, Ordering::Release);
-        if !self.tell_head(&start, HeadKind::Complete(&body, &trailers)) {
-            self.exchange.gauge.subtract(body.len());
-        }
+        // Its bytes ride in the completion, and count until JavaScript has taken it.
+        self.tell_head(&start, HeadKind::Complete(&body, &trailers, &self.exchange.gauge));
     }
 }

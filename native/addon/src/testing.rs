@@ -114,7 +114,7 @@ fn encode<'cx>(
                 return Ok(true);
             }
             let kind = match part.as_str() {
-                "complete" => HeadKind::Complete(&body, &trailers),
+                "complete" => HeadKind::Complete(&body, &trailers, &Arc::default()),
                 "informational" => HeadKind::Informational,
                 "upgrade" => HeadKind::Upgrade,
                 _ => HeadKind::Open,

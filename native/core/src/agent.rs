@@ -134,7 +134,13 @@ impl<T: Transport> Agent<T> {
         let options = Box::new(options);
         async move {
             let running = Running::new(&shared.running);
-            execute_request(&shared.transport, options, &controller, &shared.destroyed, handler).await;
+            let Shared {
+                transport,
+                gauge,
+                destroyed,
+                ..
+            } = &*shared;
+            execute_request(transport, options, &controller, destroyed, gauge, handler).await;
             drop(running);
         }
     }

@@ -1,16 +1,16 @@
 //! The bounded store between the socket and the reader of one response.
 
-use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::Notify;
 
-use crate::credit::{ByteCredit, ByteGauge};
+use crate::credit::{ByteGauge, Credit, Reserve, Window};
 use crate::direct::{Direct, DirectRead};
 use crate::error::CoreError;
+use crate::frames::Frames;
 use crate::pause::{PauseReason, PauseState};
 
 /// How a body ended: trailers (often empty) or exactly one error.
@@ -54,10 +54,12 @@ pub struct BodyQueue {
 
 #[derive(Debug)]
 struct State {
-    frames: VecDeque<Bytes>,
-    credit: ByteCredit,
-    /// Bytes that a sink has taken and not released; they are in the credit, not in the frames.
-    taken: usize,
+    window: Window,
+    frames: Frames,
+    /// Bytes that a sink has taken and not released.
+    taken: Credit,
+    /// Since the first demand.
+    reserve: Option<Reserve>,
     is_demanded: bool,
     is_reader_waiting: bool,
     is_closed: bool,
@@ -78,10 +80,14 @@ impl State {
         if self.is_direct {
             true
         } else if self.is_demanded {
-            self.credit.is_spent()
+            self.window.is_spent(self.held())
         } else {
-            self.credit.held() > 0
+            self.held() > 0
         }
+    }
+
+    fn held(&self) -> usize {
+        self.frames.bytes() + self.taken.bytes()
     }
 
     fn has_ended(&self) -> bool {
@@ -117,9 +123,10 @@ impl BodyQueue {
     pub fn new(window: usize, pause: Arc<PauseState>, gauge: Arc<ByteGauge>) -> Self {
         Self {
             state: Mutex::new(State {
-                frames: VecDeque::new(),
-                credit: ByteCredit::new(window),
-                taken: 0,
+                window: Window::new(window),
+                frames: Frames::new(&gauge),
+                taken: Credit::none(&gauge),
+                reserve: None,
                 is_demanded: false,
                 is_reader_waiting: false,
                 is_closed: false,
@@ -147,9 +154,7 @@ impl BodyQueue {
             return false;
         }
         let length = frame.len();
-        self.gauge.add(length);
-        state.credit.take(length);
-        state.frames.push_back(frame);
+        state.frames.push(frame);
         state.count_left(length);
         if state.is_full() {
             self.pause.pause(PauseReason::QueueFull);
@@ -190,7 +195,7 @@ impl BodyQueue {
         if !state.is_demanded {
             state.is_demanded = true;
             if !state.is_closed {
-                self.gauge.enter();
+                state.reserve = Some(Reserve::new(&self.gauge));
             }
             if !state.is_full() {
                 self.pause.resume(PauseReason::QueueFull);
@@ -198,17 +203,16 @@ impl BodyQueue {
         }
     }
 
-    fn give_back(&self, state: &mut State, bytes: usize) {
-        state.credit.give_back(bytes);
-        self.gauge.subtract(bytes);
-        if state.is_demanded && !state.is_direct && state.credit.is_below_half() {
+    /// Bytes were given back.
+    fn make_way(&self, state: &State) {
+        if state.is_demanded && !state.is_direct && state.window.is_below_half(state.held()) {
             self.pause.resume(PauseReason::QueueFull);
         }
         self.give_way(state);
     }
 
     fn give_way(&self, state: &State) {
-        if self.pause.is_paused_by(PauseReason::Budget) && (state.credit.held() == 0 || !self.gauge.is_spent()) {
+        if self.pause.is_paused_by(PauseReason::Budget) && (state.held() == 0 || !self.gauge.is_spent()) {
             self.pause.resume(PauseReason::Budget);
         }
     }
@@ -226,7 +230,7 @@ impl BodyQueue {
         let mut state = self.lock();
         self.demand_locked(&mut state);
         if reads_on {
-            state.is_direct |= state.direct.is_some() && state.credit.is_spent();
+            state.is_direct |= state.direct.is_some() && state.window.is_spent(state.held());
         } else {
             self.end_direct(&mut state);
         }
@@ -271,19 +275,9 @@ impl BodyQueue {
     }
 
     fn read_locked(&self, state: &mut State, target: &mut [u8]) -> (usize, ReadState) {
-        let mut copied = 0;
-        while copied < target.len() {
-            let Some(frame) = state.frames.front_mut() else { break };
-            let count = frame.len().min(target.len() - copied);
-            target[copied..copied + count].copy_from_slice(&frame[..count]);
-            frame.advance(count);
-            copied += count;
-            if frame.is_empty() {
-                state.frames.pop_front();
-            }
-        }
+        let copied = state.frames.read(target);
         if copied > 0 {
-            self.give_back(state, copied);
+            self.make_way(state);
             return (copied, state.arm(false));
         }
         match self.read_directly(state, target) {
@@ -328,24 +322,24 @@ impl BodyQueue {
             read_state => read_state,
         };
         state.is_reader_waiting = read_state == ReadState::Empty;
-        (state.credit.held() - state.taken, read_state)
+        (state.frames.bytes(), read_state)
     }
 
     /// Takes queued frames for a sink on the runtime, half of the window or one frame at most, so that others come while
     /// it works. Their bytes count as held until [`BodyQueue::release`] gives them back.
     pub fn take_frames(&self) -> (Vec<Bytes>, ReadState) {
         let mut state = self.lock_to_read(false);
-        let most = state.credit.window() / 2;
-        let mut frames = Vec::new();
-        while let Some(frame) = state.frames.pop_front() {
-            if state.taken > 0 && state.taken + frame.len() > most {
-                state.frames.push_front(frame);
-                break;
-            }
-            state.taken += frame.len();
-            frames.push(frame);
+        let State {
+            window, frames, taken, ..
+        } = &mut *state;
+        let most = window.bytes() / 2;
+        let mut batch = Vec::new();
+        while let Some(length) = frames.next_len()
+            && (taken.bytes() == 0 || taken.bytes() + length <= most)
+        {
+            batch.extend(frames.pop(taken));
         }
-        (frames, state.read_state())
+        (batch, state.read_state())
     }
 
     /// Gives back the credit of frames that were taken. A sink writes one batch while the next arrives, so it
@@ -355,8 +349,8 @@ impl BodyQueue {
         if state.is_closed {
             return;
         }
-        state.taken = state.taken.saturating_sub(bytes);
-        self.give_back(&mut state, bytes);
+        state.taken.shrink(bytes);
+        self.make_way(&state);
         if !state.is_full() {
             self.pause.resume(PauseReason::QueueFull);
         }
@@ -378,7 +372,7 @@ impl BodyQueue {
     }
 
     pub fn held(&self) -> usize {
-        self.lock().credit.held()
+        self.lock().held()
     }
 
     /// Nobody will read any more: drops what is held and takes nothing further.
@@ -388,16 +382,11 @@ impl BodyQueue {
             return;
         }
         state.is_closed = true;
-        if state.is_demanded {
-            self.gauge.leave();
-        }
+        state.reserve = None;
         state.is_direct = false;
         state.direct = None;
         state.frames.clear();
-        let held = state.credit.held();
-        state.credit.give_back(held);
-        state.taken = 0;
-        self.gauge.subtract(held);
+        state.taken.clear();
         state.is_reader_waiting = false;
         self.ready.notify_one();
     }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::RequestController;
+use crate::credit::{ByteGauge, Credit};
 use crate::decode::{ReadableBody, decode};
 use crate::error::CoreError;
 use crate::handler::DispatchHandler;
@@ -35,7 +36,7 @@ use crate::upload_queue::UploadQueue;
 const EXPECTS_PAYLOAD: [&str; 6] = ["POST", "PUT", "PATCH", "QUERY", "PROPFIND", "PROPPATCH"];
 
 /// Runs one request to its end. The handler gets its calls in order and exactly one of end and error; a panic below
-/// becomes that error.
+/// becomes that error. `gauge` counts what waits for the handler.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection without a word to the handler.
@@ -44,6 +45,7 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
     mut options: Box<DispatchOptions>,
     controller: &RequestController,
     destroyed: &CancellationToken,
+    gauge: &Arc<ByteGauge>,
     mut handler: H,
 ) {
     let total = options.timeout;
@@ -60,6 +62,7 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
             attempt,
             redirects,
             slot: &slot,
+            gauge,
             is_tunnel: tunnel.is_some(),
         };
         let run = AssertUnwindSafe(run(transport, request, controller, &mut handler)).catch_unwind();
@@ -154,6 +157,7 @@ struct Outgoing<'a> {
     attempt: Attempt,
     redirects: Option<Box<Redirects>>,
     slot: &'a ConnectionSlot,
+    gauge: &'a Arc<ByteGauge>,
     is_tunnel: bool,
 }
 
@@ -246,7 +250,7 @@ async fn exchange<T: Transport, H: DispatchHandler>(
         tokio::select! {
             biased;
             response = lease.send(&mut request, &mut on_informational) => response.map_err(|error| upload.explain(error))?,
-            () = silent_server(&upload.0, options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
+            () = silent_server(upload.0.flow(), options.headers_timeout) => return Err(headers_timeout_error(is_http2, options.headers_timeout)),
         }
     };
     upload.0.answered();
@@ -289,6 +293,7 @@ async fn run<T: Transport, H: DispatchHandler>(
         mut attempt,
         mut redirects,
         slot,
+        gauge,
         is_tunnel,
     } = outgoing;
     let (answer, redirected) = loop {
@@ -300,13 +305,13 @@ async fn run<T: Transport, H: DispatchHandler>(
             break (answer, redirects.target());
         };
         // What is there already is taken, so that the connection can serve again; the rest is not worth waiting for.
-        prefetch(&mut answer.response.body).await;
+        prefetch(&mut answer.response.body, gauge).await;
         drop(answer);
         handler.on_redirect(&options.origin);
         options.body = body;
         attempt = Attempt::new(&mut options);
     };
-    deliver(answer, redirected, &options, is_tunnel, controller, handler).await
+    deliver(answer, redirected, &options, is_tunnel, controller, gauge, handler).await
 }
 
 /// Tells the handler of a response, to its end. Returns what is left when the connection has become a tunnel.
@@ -316,6 +321,7 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
     options: &DispatchOptions,
     is_tunnel: bool,
     controller: &RequestController,
+    gauge: &Arc<ByteGauge>,
     handler: &mut H,
 ) -> Result<Option<OnUpgrade>, CoreError> {
     let body_timeout = options.body_timeout;
@@ -357,10 +363,11 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
     };
     start.content_length = body.size_hint().exact();
 
-    let prefetched = prefetch(&mut body).await;
+    let prefetched = prefetch(&mut body, gauge).await;
     let counted = size.count(prefetched.data.len());
     let mut trailers = prefetched.trailers;
     if counted.is_ok() && matches!(prefetched.end, Some(Ok(()))) {
+        drop(prefetched.credit);
         handler.on_response_complete(start, prefetched.data, trailers).await;
         drop(upload);
         return Ok(None);
@@ -374,6 +381,7 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
     counted?;
     if !prefetched.data.is_empty() {
         controller.pause_state().wait_if_paused().await;
+        drop(prefetched.credit);
         handler.on_response_data(prefetched.data).await;
     }
     if let Some(Err(error)) = prefetched.end {
@@ -385,7 +393,7 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
         let frame = tokio::select! {
             biased;
             frame = body.frame() => frame,
-            () = silent_body(controller.pause_state(), body_timeout) => return Err(body_timeout_error(is_http2, body_timeout)),
+            () = silent_body(controller.pause_state(), upload.0.flow(), body_timeout) => return Err(body_timeout_error(is_http2, body_timeout)),
         };
         match frame
             .transpose()
@@ -396,7 +404,10 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
             Some(Ok(data)) => {
                 size.count(data.len())?;
                 // A pause may have come while the frame was awaited.
-                controller.pause_state().wait_if_paused().await;
+                if controller.pause_state().is_paused() {
+                    let _waiting = Credit::new(gauge, data.len());
+                    controller.pause_state().wait_if_paused().await;
+                }
                 handler.on_response_data(data).await;
             }
             Some(Err(frame)) => trailers.extend(frame.into_trailers().unwrap_or_default()),

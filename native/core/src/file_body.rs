@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
-use crate::credit::ByteGauge;
+use crate::credit::{ByteGauge, Credit};
 use crate::page_cache::PageCache;
 use crate::spare::Spare;
 use crate::upload::UploadError;
@@ -42,7 +42,7 @@ pub struct FileReader {
     turn: usize,
     spare: Spare,
     /// Bytes of the piece that is being read, or was read and not handed on.
-    held: usize,
+    held: Credit,
 }
 
 impl FileReader {
@@ -54,7 +54,7 @@ impl FileReader {
             cache: PageCache::default(),
             turn: 0,
             spare: Spare::default(),
-            held: 0,
+            held: Credit::none(&body.gauge),
             body,
         }
     }
@@ -87,7 +87,7 @@ impl FileReader {
             Poll::Ready(outcome) => outcome,
         };
         self.reading = None;
-        self.release();
+        self.held.clear();
         let piece = match outcome {
             Ok(Ok((piece, cache))) => {
                 self.cache = cache;
@@ -140,24 +140,13 @@ impl FileReader {
         if length == 0 {
             return false;
         }
-        self.held = length;
-        self.body.gauge.add(length);
+        self.held.grow(length);
         let (file, position, spare) = (Arc::clone(&self.body.file), self.position, self.spare.clone());
         let cache = self.cache;
         self.reading = Some(tokio::task::spawn_blocking(move || {
             Ok((read_at(&file, position, length, &spare)?, cache.after_wait(&file)))
         }));
         true
-    }
-
-    fn release(&mut self) {
-        self.body.gauge.subtract(std::mem::take(&mut self.held));
-    }
-}
-
-impl Drop for FileReader {
-    fn drop(&mut self) {
-        self.release();
     }
 }
 
@@ -288,7 +277,11 @@ mod tests {
         let mut read = Vec::new();
         while let Some(piece) = std::future::poll_fn(|cx| reader.poll_next(cx)).await {
             read.extend_from_slice(&piece.unwrap());
-            assert_eq!(reader.held > 0, read.len() < bytes.len(), "the next one is on its way");
+            assert_eq!(
+                reader.held.bytes() > 0,
+                read.len() < bytes.len(),
+                "the next one is on its way"
+            );
         }
         assert!(read == bytes);
         assert_eq!(reader.body.gauge.held(), 0);

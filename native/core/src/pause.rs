@@ -1,8 +1,8 @@
 //! The gate of a response body.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::pin::pin;
 
-use tokio::sync::Notify;
+use crate::sync::{AtomicU8, AtomicU32, Notify, Ordering};
 
 /// Who holds the gate down. Each owner clears only its own reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,7 @@ impl PauseState {
     /// Returns once the set is empty. Cancel safe.
     pub async fn wait_if_paused(&self) {
         while self.is_paused() {
-            let resumed = self.resumed.notified();
-            tokio::pin!(resumed);
+            let mut resumed = pin!(self.resumed.notified());
             // Registered before the second look, or a resume in between would be missed.
             resumed.as_mut().enable();
             if !self.is_paused() {

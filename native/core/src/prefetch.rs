@@ -1,6 +1,7 @@
 //! What of a body comes with its head.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 
+use crate::credit::{ByteGauge, Credit};
 use crate::error::CoreError;
 
 /// A body of known length up to this goes to the handler with its head, if it is there already.
@@ -20,14 +22,19 @@ const COMPLETE_UNSIZED_BODY: usize = 4 * 1024;
 /// What came with the head.
 pub struct Prefetched {
     pub data: Bytes,
+    /// Of `data`, until the handler has it.
+    pub credit: Credit,
     pub trailers: HeaderMap,
     pub end: Option<Result<(), CoreError>>,
 }
 
 /// Takes what is there without waiting for the server.
-pub async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &mut B) -> Prefetched {
+pub async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(
+    body: &mut B,
+    gauge: &Arc<ByteGauge>,
+) -> Prefetched {
     let mut frames: Vec<Bytes> = Vec::new();
-    let mut held = 0;
+    let mut credit = Credit::none(gauge);
     let mut trailers = HeaderMap::new();
     let mut has_yielded = false;
     let end = loop {
@@ -35,8 +42,8 @@ pub async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &m
             break Some(Ok(()));
         }
         let wanted = match body.size_hint().exact() {
-            Some(left) => left + held as u64 <= COMPLETE_BODY || frames.is_empty(),
-            None => held < COMPLETE_UNSIZED_BODY,
+            Some(left) => left + credit.bytes() as u64 <= COMPLETE_BODY || frames.is_empty(),
+            None => credit.bytes() < COMPLETE_UNSIZED_BODY,
         };
         if !wanted {
             break None;
@@ -44,7 +51,7 @@ pub async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &m
         match body.frame().now_or_never() {
             Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => {
-                    held += data.len();
+                    credit.grow(data.len());
                     frames.push(data);
                 }
                 Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
@@ -61,6 +68,7 @@ pub async fn prefetch<B: Body<Data = Bytes, Error = CoreError> + Unpin>(body: &m
     };
     Prefetched {
         data: join(frames),
+        credit,
         trailers,
         end,
     }

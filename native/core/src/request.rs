@@ -40,9 +40,10 @@ pub struct DispatchOptions {
     pub http1_only: bool,
     /// DNS, TCP and TLS together; `None` is the agent's, `Duration::MAX` no limit.
     pub connect_timeout: Option<Duration>,
-    /// Silence allowed between the end of the upload and the head; `None` is no limit.
+    /// How long the server may take nothing of the upload, or after that send no head; `None` is no limit.
     pub headers_timeout: Option<Duration>,
-    /// Silence of the server allowed between two frames; `None` is no limit. Does not run while paused.
+    /// Silence of the server allowed between two frames, in which it takes nothing of the upload either; `None` is no
+    /// limit. Does not run while paused, nor while the upload's source is slow.
     pub body_timeout: Option<Duration>,
     /// From dispatch to the last byte; `None` is no limit. Runs while paused too.
     pub timeout: Option<Duration>,

@@ -1,38 +1,42 @@
-//! Servers that say nothing for too long.
+//! Servers that say nothing for too long, and take nothing either.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::error::CoreError;
 use crate::pause::PauseState;
-use crate::upload_progress::UploadProgress;
+use crate::upload_flow::UploadFlow;
 
-/// Resolves `limit` after the upload has left: undici's headersTimeout does not run while the request is written.
-pub async fn silent_server(progress: &UploadProgress, limit: Option<Duration>) {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    loop {
-        progress.finished().await;
-        tokio::select! {
-            () = sleep(limit) => return,
-            () = progress.begun_again() => {}
-        }
+/// Resolves after `limit` in which the server took nothing of the upload, or has all of it and does not answer.
+pub async fn silent_server(upload: &UploadFlow, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => upload.silence(Instant::now(), limit).await,
+        None => std::future::pending().await,
     }
 }
 
-/// Resolves after `limit` without a frame in which the gate was open all the time.
-pub async fn silent_body(pause: &PauseState, limit: Option<Duration>) {
+/// Resolves after `limit` without a frame in which the gate was open all the time, and the server took nothing of an
+/// upload that is still under way. One whose source is slow leaves the server nothing to answer.
+pub async fn silent_body(pause: &PauseState, upload: &UploadFlow, limit: Option<Duration>) {
     let Some(limit) = limit else {
         return std::future::pending().await;
     };
+    let (mut start, mut resumes) = (Instant::now(), pause.resumes());
     loop {
         pause.wait_if_paused().await;
-        let resumes = pause.resumes();
-        sleep(limit).await;
-        if !pause.is_paused() && pause.resumes() == resumes {
+        if pause.resumes() != resumes {
+            (start, resumes) = (Instant::now(), pause.resumes());
+        }
+        let Some(end) = upload.peers_turn(start).await.checked_add(limit) else {
+            return std::future::pending().await;
+        };
+        let is_same = !pause.is_paused() && pause.resumes() == resumes;
+        if is_same && Instant::now() >= end {
             return;
+        }
+        if is_same {
+            sleep_until(end).await;
         }
     }
 }

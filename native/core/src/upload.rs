@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::file_body::FileReader;
+use crate::piece::Piece;
 use crate::request::RequestBody;
 use crate::upload_progress::UploadProgress;
 use crate::upload_queue::UploadQueue;
@@ -64,12 +65,11 @@ impl UploadReplay {
 impl UploadBody {
     /// `None` for an empty body, which needs no polling.
     pub fn new(body: RequestBody) -> (Option<Self>, Arc<UploadProgress>) {
-        let (queue, is_repeatable) = match &body {
-            RequestBody::Stream { queue, .. } => (Some(Arc::clone(queue)), queue.is_kept()),
-            RequestBody::Empty => (None, false),
-            RequestBody::Bytes(_) | RequestBody::File(_) => (None, true),
+        let queue = match &body {
+            RequestBody::Stream { queue, .. } => Some(Arc::clone(queue)),
+            RequestBody::Empty | RequestBody::Bytes(_) | RequestBody::File(_) => None,
         };
-        let progress = Arc::new(UploadProgress::new(queue, is_repeatable));
+        let progress = Arc::new(UploadProgress::new(queue));
         (Self::begin(body, &progress), progress)
     }
 
@@ -82,6 +82,7 @@ impl UploadBody {
             }
             RequestBody::Stream { queue, length } => {
                 let round = queue.open();
+                queue.set_metered(true);
                 (Source::Queue(queue, round), length)
             }
             RequestBody::File(file) if file.length > 0 => {
@@ -131,11 +132,12 @@ impl UploadBody {
         Ok(frame)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, UploadError>>> {
         if self.progress.is_stopped() {
             return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
         }
         if self.progress.poll_held(cx) {
+            self.progress.await_source(self.attempt);
             return Poll::Pending;
         }
         let next = match &mut self.source {
@@ -147,10 +149,11 @@ impl UploadBody {
         match next {
             Poll::Ready(Some(Ok(frame))) => {
                 let counted = self.count(frame);
+                let piece = counted.map(|frame| Piece::new(frame, &self.progress, self.attempt));
                 if self.is_end_stream() {
                     self.progress.finish(self.attempt);
                 }
-                Poll::Ready(Some(counted.map(Frame::data)))
+                Poll::Ready(Some(piece.map(Frame::data)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
@@ -168,9 +171,21 @@ impl UploadBody {
                 if self.progress.poll_stopped(cx) {
                     return Poll::Ready(Some(Err(UploadError::ResponseEnded)));
                 }
+                self.progress.await_source(self.attempt);
                 Poll::Pending
             }
         }
+    }
+
+    /// The next piece, for an engine that advances it by what its socket takes.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, UploadError>>> {
+        let polled = self.poll(cx);
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && *error != UploadError::ResponseEnded
+        {
+            self.progress.fail(*error);
+        }
+        polled
     }
 }
 
@@ -179,14 +194,8 @@ impl Body for UploadBody {
     type Error = UploadError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let this = self.get_mut();
-        let polled = this.poll(cx);
-        if let Poll::Ready(Some(Err(error))) = &polled
-            && *error != UploadError::ResponseEnded
-        {
-            this.progress.fail(*error);
-        }
-        polled
+        let polled = self.get_mut().poll_piece(cx);
+        polled.map(|next| next.map(|frame| frame.map(|frame| frame.map_data(Piece::into_bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -222,7 +231,6 @@ impl Drop for UploadBody {
 mod tests {
     use super::*;
     use crate::credit::ByteGauge;
-    use futures_util::FutureExt;
     use http::HeaderMap;
     use http_body_util::BodyExt;
 
@@ -254,9 +262,9 @@ mod tests {
         let mut body = body.unwrap();
         assert_eq!(body.size_hint().exact(), Some(SLICE as u64 + 1));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), SLICE);
-        assert!(progress.finished().now_or_never().is_none());
+        assert!(!progress.is_finished());
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
-        progress.finished().await;
+        assert!(progress.is_finished());
         assert!(body.is_end_stream());
     }
 

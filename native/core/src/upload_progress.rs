@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Notify;
-
 use crate::upload::UploadError;
+use crate::upload_flow::UploadFlow;
 use crate::upload_queue::UploadQueue;
 
 /// What the rest of a request knows of its upload.
@@ -15,25 +14,20 @@ pub struct UploadProgress {
     /// How often the body was begun: what becomes of one of before says nothing.
     attempt: AtomicU32,
     is_finished: AtomicBool,
-    /// The socket takes no more, whatever the engine still has.
-    is_refused: AtomicBool,
     is_stopped: AtomicBool,
     /// The body is not to be sent yet.
     is_held: AtomicBool,
-    /// The body may be begun again.
-    is_repeatable: bool,
     failure: OnceLock<UploadError>,
-    changed: Notify,
+    flow: UploadFlow,
     body: Mutex<Option<Waker>>,
     /// Of a streamed body.
     queue: Option<Arc<UploadQueue>>,
 }
 
 impl UploadProgress {
-    pub fn new(queue: Option<Arc<UploadQueue>>, is_repeatable: bool) -> Self {
+    pub fn new(queue: Option<Arc<UploadQueue>>) -> Self {
         Self {
             queue,
-            is_repeatable,
             ..Self::default()
         }
     }
@@ -42,36 +36,55 @@ impl UploadProgress {
     pub fn begin(&self) -> u32 {
         let attempt = self.attempt.fetch_add(1, Ordering::AcqRel) + 1;
         self.is_finished.store(false, Ordering::Release);
-        self.is_refused.store(false, Ordering::Release);
         self.is_held.store(false, Ordering::Release);
-        self.changed.notify_waiters();
+        if attempt > 1 {
+            self.flow.begin_again();
+        }
         attempt
     }
 
-    /// Resolves when the engine has taken the whole body, or its socket takes no more. Cancel safe.
-    pub async fn finished(&self) {
-        self.changed_to(true).await;
+    /// Who is waited for.
+    pub fn flow(&self) -> &UploadFlow {
+        &self.flow
     }
 
-    /// Resolves when that is no longer so, since the body is sent again. Cancel safe.
-    pub async fn begun_again(&self) {
-        if self.is_repeatable {
-            self.changed_to(false).await;
-        } else {
-            std::future::pending::<()>().await;
+    /// Whether what becomes of the given attempt still matters.
+    fn is_current(&self, attempt: u32) -> bool {
+        self.attempt.load(Ordering::Acquire) == attempt
+    }
+
+    /// The source is what the engine waits for, or who holds the body.
+    pub fn await_source(&self, attempt: u32) {
+        if self.is_current(attempt) {
+            self.flow.await_source();
         }
     }
 
-    async fn changed_to(&self, is_over: bool) {
-        let is_now = || (self.is_finished() || self.is_refused.load(Ordering::Acquire)) == is_over;
-        while !is_now() {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if is_now() {
-                return;
-            }
-            changed.await;
+    /// The engine has so many bytes more.
+    pub fn give(&self, attempt: u32, bytes: usize) {
+        if self.is_current(attempt) {
+            self.flow.give(bytes);
+        }
+    }
+
+    /// The engine's socket has taken so many bytes of what it has.
+    pub fn accept(&self, attempt: u32, bytes: usize) {
+        if self.is_current(attempt) && bytes > 0 {
+            self.flow.accept(bytes);
+            self.release_credit(bytes);
+        }
+    }
+
+    /// The engine has so many bytes no more, which nobody will send.
+    pub fn drop_unsent(&self, attempt: u32, bytes: usize) {
+        if self.is_current(attempt) && bytes > 0 {
+            self.release_credit(bytes);
+        }
+    }
+
+    fn release_credit(&self, bytes: usize) {
+        if let Some(queue) = &self.queue {
+            queue.written(bytes);
         }
     }
 
@@ -81,11 +94,10 @@ impl UploadProgress {
 
     /// The engine has taken the whole body, or no more of it, in the given attempt.
     pub fn finish(&self, attempt: u32) {
-        if self.attempt.load(Ordering::Acquire) != attempt {
-            return;
+        if self.is_current(attempt) {
+            self.is_finished.store(true, Ordering::Release);
+            self.flow.give(0);
         }
-        self.is_finished.store(true, Ordering::Release);
-        self.changed.notify_waiters();
     }
 
     /// There is an answer to the request.
@@ -97,11 +109,10 @@ impl UploadProgress {
 
     /// The socket takes no more: from here on the server is waited for, and nobody needs the source.
     pub fn refuse(&self) {
-        self.is_refused.store(true, Ordering::Release);
         if let Some(queue) = &self.queue {
             queue.abandon();
         }
-        self.changed.notify_waiters();
+        self.flow.give(0);
     }
 
     /// Resolves at [`UploadProgress::stop`]. For the task that polls the body, and no other. Cancel safe.
@@ -134,20 +145,6 @@ impl UploadProgress {
     /// Why the body broke off. On HTTP/2 hyper tells of the reset that follows, and not of this.
     pub fn failure(&self) -> Option<UploadError> {
         self.failure.get().copied()
-    }
-
-    /// Whether the engine tells [`UploadProgress::written`] of the body.
-    pub fn set_metered(&self, is_metered: bool) {
-        if let Some(queue) = &self.queue {
-            queue.set_metered(is_metered);
-        }
-    }
-
-    /// The socket has taken so many bytes.
-    pub fn written(&self, bytes: usize) {
-        if let Some(queue) = &self.queue {
-            queue.written(bytes);
-        }
     }
 
     /// The response is complete: an upload still under way ends here, and its connection with it.

@@ -1,13 +1,13 @@
 //! Chunks of a streamed upload.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::credit::{ByteCredit, ByteGauge};
+use crate::credit::{ByteGauge, Credit, Window};
+use crate::frames::Frames;
 use crate::spare::Spare;
 use crate::upload::UploadError;
 
@@ -39,10 +39,10 @@ pub struct UploadQueue {
 }
 
 struct QueueState {
-    frames: VecDeque<Bytes>,
-    credit: ByteCredit,
+    window: Window,
+    frames: Frames,
     /// Bytes that the engine has, which still count.
-    handed: usize,
+    handed: Credit,
     /// The engine says what its socket has taken. Otherwise a frame is taken when the next one is asked for.
     is_metered: bool,
     end: Option<Result<(), UploadError>>,
@@ -62,11 +62,11 @@ struct QueueState {
 }
 
 impl QueueState {
-    fn new(window: usize) -> Self {
+    fn new(window: Window, gauge: &Arc<ByteGauge>) -> Self {
         Self {
-            frames: VecDeque::new(),
-            credit: ByteCredit::new(window),
-            handed: 0,
+            window,
+            frames: Frames::new(gauge),
+            handed: Credit::none(gauge),
             is_metered: false,
             end: None,
             trailers: None,
@@ -78,6 +78,10 @@ impl QueueState {
             round: 0,
             position: 0,
         }
+    }
+
+    fn held(&self) -> usize {
+        self.frames.bytes() + self.handed.bytes()
     }
 }
 
@@ -92,7 +96,7 @@ impl std::fmt::Debug for UploadQueue {
 impl UploadQueue {
     pub fn new(window: usize, gauge: Arc<ByteGauge>, on_credit: CreditListener) -> Self {
         Self {
-            state: Mutex::new(QueueState::new(window)),
+            state: Mutex::new(QueueState::new(Window::new(window), &gauge)),
             spare: Spare::default(),
             gauge,
             on_credit,
@@ -121,19 +125,19 @@ impl UploadQueue {
         if round == 1 || self.kept.is_none() {
             return round;
         }
-        self.shut(&mut state);
+        shut(&mut state);
         *state = QueueState {
             round,
             reader: state.reader.take(),
-            ..QueueState::new(state.credit.window())
+            ..QueueState::new(state.window, &self.gauge)
         };
         self.tell(state, true);
         round
     }
 
-    /// Bytes that count against the credit.
+    /// Bytes that count against the window.
     pub fn held(&self) -> usize {
-        self.lock().credit.held()
+        self.lock().held()
     }
 
     /// Takes a copy of a chunk, as [`UploadQueue::push`] does the chunk. The engine has its beginning while the rest is
@@ -206,9 +210,7 @@ impl UploadQueue {
     }
 
     fn take(&self, state: &mut QueueState, chunk: Bytes) -> i64 {
-        self.gauge.add(chunk.len());
-        state.credit.take(chunk.len());
-        state.frames.push_back(chunk);
+        state.frames.push(chunk);
         let left = self.left(state);
         state.is_source_waiting = left <= 0;
         wake(state);
@@ -217,11 +219,8 @@ impl UploadQueue {
 
     /// With the agent's budget spent, one chunk at a time.
     fn left(&self, state: &QueueState) -> i64 {
-        if self.gauge.is_spent() {
-            state.credit.left().min(0)
-        } else {
-            state.credit.left()
-        }
+        let left = state.window.left(state.held());
+        if self.gauge.is_spent() { left.min(0) } else { left }
     }
 
     pub fn finish(&self) {
@@ -262,13 +261,11 @@ impl UploadQueue {
         if let Some(Err(error)) = state.end {
             return Poll::Ready(Some(Err(error)));
         }
-        let taken = if state.is_metered { 0 } else { state.handed };
+        let taken = if state.is_metered { 0 } else { state.handed.bytes() };
         let tell = self.give_back(&mut state, taken);
-        let next = match state.frames.pop_front() {
-            Some(frame) => {
-                state.handed += frame.len();
-                Poll::Ready(Some(Ok(frame)))
-            }
+        let QueueState { frames, handed, .. } = &mut *state;
+        let next = match frames.pop(handed) {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
             None if state.end.is_some() => Poll::Ready(None),
             None => {
                 state.reader = Some(cx.waker().clone());
@@ -281,11 +278,9 @@ impl UploadQueue {
 
     /// Whether the source is to be told.
     fn give_back(&self, state: &mut QueueState, bytes: usize) -> bool {
-        let bytes = bytes.min(state.handed);
-        state.handed -= bytes;
-        state.credit.give_back(bytes);
-        self.gauge.subtract(bytes);
-        let has_room = state.credit.held() == 0 || (state.credit.is_below_half() && !self.gauge.is_spent());
+        let bytes = state.handed.shrink(bytes);
+        let held = state.held();
+        let has_room = held == 0 || (state.window.is_below_half(held) && !self.gauge.is_spent());
         bytes > 0 && has_room && std::mem::take(&mut state.is_source_waiting)
     }
 
@@ -294,7 +289,7 @@ impl UploadQueue {
         self.lock().is_metered = is_metered;
     }
 
-    /// The engine's socket has taken so many bytes: of this body, and of what frames it.
+    /// The engine has so many bytes no more.
     pub fn written(&self, bytes: usize) {
         let mut state = self.lock();
         let tell = self.give_back(&mut state, bytes);
@@ -337,7 +332,7 @@ impl UploadQueue {
 
     /// The socket takes no more. The source learns of it otherwise.
     pub fn close(&self) {
-        self.shut(&mut self.lock());
+        shut(&mut self.lock());
     }
 
     /// The engine has all that was announced, unless the body was begun again: a source that waits may go on to its end.
@@ -346,7 +341,9 @@ impl UploadQueue {
         if state.round != round {
             return;
         }
-        self.shut(&mut state);
+        // What the engine has still counts until it has gone.
+        state.is_closed = true;
+        state.frames.clear();
         let tell = std::mem::take(&mut state.is_source_waiting);
         self.tell(state, tell);
     }
@@ -374,20 +371,17 @@ impl UploadQueue {
     }
 
     fn abandon_locked(&self, mut state: MutexGuard<'_, QueueState>) {
-        self.shut(&mut state);
+        shut(&mut state);
         self.spare.clear();
         let tell = state.is_answered && state.end.is_none() && !std::mem::replace(&mut state.is_told, true);
         self.tell(state, tell);
     }
+}
 
-    fn shut(&self, state: &mut QueueState) {
-        state.is_closed = true;
-        state.frames.clear();
-        state.handed = 0;
-        let held = state.credit.held();
-        state.credit.give_back(held);
-        self.gauge.subtract(held);
-    }
+fn shut(state: &mut QueueState) {
+    state.is_closed = true;
+    state.frames.clear();
+    state.handed.clear();
 }
 
 impl Drop for UploadQueue {
@@ -440,8 +434,7 @@ mod tests {
         assert!(queue.next().now_or_never().is_none());
         queue.written(5);
         assert_eq!((told.load(Ordering::SeqCst), queue.held()), (0, 5));
-        // Chunk sizes are written too.
-        queue.written(7);
+        queue.written(5);
         assert_eq!((told.load(Ordering::SeqCst), queue.held()), (1, 0));
         assert_eq!(queue.push(Bytes::from_static(b"0123456789")), 0);
         queue.close();

@@ -95,7 +95,7 @@ fn build(
         .tls_backend_preconfigured(tls)
         .dns_resolver(resolver.clone())
         .tcp_nodelay(true)
-        // Its default of 30 s also kills an upload whose server stops reading.
+        // How long a server may take nothing is for the caller's timeouts to say; its default is 30 s.
         .tcp_user_timeout(None::<Duration>)
         .http2_initial_stream_window_size(windows.stream)
         .http2_initial_connection_window_size(windows.connection);

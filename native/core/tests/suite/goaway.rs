@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::support::raw_server::RawServer;
-use crate::support::{FAR, agent_with, engine, get, kept, pass, pattern, post, recorder, settle, upload};
+use crate::support::{agent_with, engine, get, kept, pattern, post, recorder, settle, upload};
 
 /// A request, the number of its connection, and how to answer it.
 struct Arrived {
@@ -159,16 +159,12 @@ async fn sent_again_whole(body: impl Fn(Vec<u8>, &Agent) -> RequestBody) {
         let mut arrived = serve(Arc::clone(&server), &[]);
         let agent = h2_agent();
         let (handler, mut events) = recorder();
-        let mut options = post(&server.origin(), body(bytes.clone(), &agent));
-        options.headers_timeout = Some(FAR);
-        agent.dispatch(options, handler);
+        agent.dispatch(post(&server.origin(), body(bytes.clone(), &agent)), handler);
         let mut first = arrived.recv().await.unwrap();
         receive(first.request.body_mut(), count).await;
         settle().await;
         first.reset(Reason::REFUSED_STREAM);
         let mut again = arrived.recv().await.unwrap();
-        // The answer is not awaited before all of this one has left.
-        pass(FAR * 3).await;
         let received = receive(again.request.body_mut(), usize::MAX).await;
         assert!(received == bytes, "after {count} bytes");
         again.answer();

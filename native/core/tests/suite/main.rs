@@ -32,5 +32,6 @@ mod rest;
 mod timeouts;
 mod tls;
 mod tunnel;
+mod upload_stalls;
 mod uploads;
 mod wire;

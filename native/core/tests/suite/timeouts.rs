@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sluice_core::transport::TransportConfig;
 use sluice_core::{AgentConfig, CoreError, DispatchOptions, RequestBody};
 use sluice_test_macros::both_engines;
@@ -240,13 +241,14 @@ async fn the_headers_timer_waits_for_the_upload() {
     );
     queue.push("first".into());
     let mut request = requests.recv().await.unwrap();
+    let body = request.wire.body.as_mut().unwrap();
+    assert!(http_body_util::BodyExt::frame(body).await.is_some());
+    assert!(http_body_util::BodyExt::frame(body).now_or_never().is_none());
     settle().await;
     advance(FAR * 10).await;
     settle().await;
-    assert!(events.now().is_none(), "the request is still being written");
+    assert!(events.now().is_none(), "its source has more");
     queue.finish();
-    let body = request.wire.body.as_mut().unwrap();
-    assert!(http_body_util::BodyExt::frame(body).await.is_some());
     assert!(http_body_util::BodyExt::frame(body).await.is_none());
     let written = Instant::now();
     assert_eq!(events.error().await, CoreError::HeadersTimeout);

@@ -43,15 +43,4 @@ impl BegunUpload {
             upload.refuse();
         }
     }
-
-    /// The connection's socket has taken so many bytes.
-    pub fn written(&self, bytes: usize) {
-        if !self.is_some.load(Ordering::Acquire) {
-            return;
-        }
-        let upload = self.lock().clone();
-        if let Some(upload) = upload {
-            upload.written(bytes);
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::credit::ByteGauge;
+use crate::credit::{ByteGauge, Credit};
 
 /// RFC 9113 §4.1: length (3), type, flags, stream (4).
 const FRAME_HEADER: usize = 9;
@@ -15,24 +15,26 @@ const PADDED: u8 = 0x8;
 /// to what the others can hold at most.
 #[derive(Debug)]
 pub struct Http2Meter {
-    gauge: Arc<ByteGauge>,
     stream_window: usize,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     frames: Frames,
-    held: usize,
+    held: Credit,
     streams: usize,
 }
 
 impl Http2Meter {
-    pub fn new(gauge: Arc<ByteGauge>, stream_window: u32) -> Self {
+    pub fn new(gauge: &Arc<ByteGauge>, stream_window: u32) -> Self {
         Self {
-            gauge,
             stream_window: stream_window as usize,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                frames: Frames::default(),
+                held: Credit::none(gauge),
+                streams: 0,
+            }),
         }
     }
 
@@ -48,10 +50,8 @@ impl Http2Meter {
         let mut state = self.lock();
         state.streams = state.streams.saturating_sub(1);
         let most = state.streams.saturating_mul(self.stream_window);
-        if state.held > most {
-            self.gauge.subtract(state.held - most);
-            state.held = most;
-        }
+        let beyond = state.held.bytes().saturating_sub(most);
+        state.held.shrink(beyond);
     }
 
     /// Bytes as they came from the socket.
@@ -59,24 +59,13 @@ impl Http2Meter {
         let mut state = self.lock();
         let data = state.frames.count(bytes);
         if data > 0 && state.streams > 0 {
-            state.held += data;
-            self.gauge.add(data);
+            state.held.grow(data);
         }
     }
 
     /// Bytes of a body that were handed on.
     pub fn take(&self, bytes: usize) {
-        let mut state = self.lock();
-        let bytes = bytes.min(state.held);
-        state.held -= bytes;
-        self.gauge.subtract(bytes);
-    }
-}
-
-impl Drop for Http2Meter {
-    fn drop(&mut self) {
-        let held = self.lock().held;
-        self.gauge.subtract(held);
+        self.lock().held.shrink(bytes);
     }
 }
 
@@ -163,7 +152,7 @@ mod tests {
     #[test]
     fn what_a_dropped_stream_leaves_is_not_held_for_ever() {
         let gauge = Arc::new(ByteGauge::default());
-        let meter = Http2Meter::new(Arc::clone(&gauge), 100);
+        let meter = Http2Meter::new(&gauge, 100);
         meter.begin_stream();
         meter.begin_stream();
         meter.read(&frame(DATA, 0, &[0; 150]));

@@ -173,9 +173,6 @@ impl AsyncWrite for WireIo {
                 };
                 if let Poll::Ready(Ok(bytes)) = &written {
                     this.info.count_written(*bytes);
-                    if this.meter.is_none() {
-                        this.begun.written(*bytes);
-                    }
                 }
                 written
             })

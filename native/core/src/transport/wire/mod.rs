@@ -272,9 +272,6 @@ async fn send_http1(
         shown(request, closes),
     );
     exchange.carries(request.body.as_ref());
-    if let Some(body) = &request.body {
-        body.progress().set_metered(true);
-    }
     let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), &connection.begun));
     *wire.method_mut() = request.method.clone();
     *wire.uri_mut() = Uri::from_static("/");
@@ -407,10 +404,6 @@ fn http2_request(request: &mut WireRequest, exchange: &Exchange) -> Result<http:
     let mut headers = request.headers.to_map()?;
     if let Framing::Length(length) = request.framing {
         headers.insert(http::header::CONTENT_LENGTH, length.into());
-    }
-    if let Some(body) = &request.body {
-        // What a socket takes is of many streams.
-        body.progress().set_metered(false);
     }
     let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), &exchange.connection().begun));
     *wire.method_mut() = request.method.clone();

@@ -33,7 +33,7 @@ pub async fn open(pool: &Arc<Pool>, dialed: Dialed, slot: Slot) -> Result<Lease,
     let max_streams = is_http2.then_some(pool.limits().max_streams);
     let info = Arc::new(ConnectionInfo::new(dialed.local, dialed.remote, max_streams).of_pool(pool.number()));
     let settings = &pool.limits().http2;
-    let meter = is_http2.then(|| Arc::new(Http2Meter::new(Arc::clone(&settings.gauge), settings.stream_window)));
+    let meter = is_http2.then(|| Arc::new(Http2Meter::new(&settings.gauge, settings.stream_window)));
     let socket = Arc::new(Socket::new(dialed.stream));
     let connection = Arc::new(Connection::new(
         pool.next_id(),

@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::begun_upload::BegunUpload;
+use crate::piece::Piece;
 use crate::upload::{UploadBody, UploadError};
 
 /// A request body, or none, which hyper tells apart by its size.
@@ -46,10 +46,10 @@ impl OutgoingBody {
 }
 
 impl Body for OutgoingBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = UploadError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, UploadError>>> {
         let Some(outgoing) = &mut self.get_mut().0 else {
             return Poll::Ready(None);
         };
@@ -60,7 +60,7 @@ impl Body for OutgoingBody {
             outgoing.is_begun = true;
             outgoing.begun.set(upload.progress());
         }
-        Pin::new(upload).poll_frame(cx)
+        upload.poll_piece(cx)
     }
 
     fn is_end_stream(&self) -> bool {
