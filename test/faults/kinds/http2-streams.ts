@@ -159,7 +159,8 @@ export const streams: Kind[] = [
   },
   {
     name: 'early hints without an end',
-    h2: (wire, id) => wire.flood(Buffer.concat(Array.from({ length: 100 }, () => headers(id, 0, status(103))))),
+    h2: (wire, id) =>
+      wire.flood(Buffer.concat(Array.from({ length: 100 }, () => headers(id, 0, status(103)))), 4 * 2 ** 20),
     options: { headersTimeout: 1000 },
     expect: ['UND_ERR_HEADERS_OVERFLOW', 'ERR_HTTP2_STREAM_ERROR'],
     awaits: 'engine',

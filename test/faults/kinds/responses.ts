@@ -3,6 +3,8 @@ import type { Kind } from '../kind.ts'
 import type { Wire } from '../server/wire.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+/** As many as fill a few MB: each costs its reader more than its bytes. */
+const MOST_HINTS = 4 * 2 ** 20
 /** What the next request must not be answered with. */
 const SURPLUS = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL'
 const CHUNKED = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'
@@ -63,14 +65,14 @@ export const responses: Kind[] = [
   { name: '100 early hints', h1: say(HINT.repeat(100), OK), expect: '200 ok' },
   {
     name: 'early hints without an end',
-    h1: (wire) => wire.flood(HINT.repeat(1000)),
+    h1: (wire) => wire.flood(HINT.repeat(1000), MOST_HINTS),
     options: { headersTimeout: 500 },
     expect: 'UND_ERR_HEADERS_OVERFLOW',
     awaits: 'engine',
   },
   {
     name: 'long early hints without an end',
-    h1: (wire) => wire.flood(`HTTP/1.1 103 Early Hints\r\nlink: ${'x'.repeat(12_000)}\r\n\r\n`.repeat(5)),
+    h1: (wire) => wire.flood(`HTTP/1.1 103 Early Hints\r\nlink: ${'x'.repeat(12_000)}\r\n\r\n`.repeat(5), MOST_HINTS),
     options: { headersTimeout: 500 },
     expect: 'UND_ERR_HEADERS_OVERFLOW',
     awaits: 'engine',

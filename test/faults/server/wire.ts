@@ -6,8 +6,6 @@ import type { TlsConnection } from './tls.ts'
 
 export type Bytes = string | Uint8Array
 
-const MOST_OF_A_FLOOD = 32 * 2 ** 20
-
 /** Strings stand for bytes, a character each. */
 export function join(...pieces: Bytes[]): Buffer {
   return Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)))
@@ -67,12 +65,12 @@ export class Wire {
 
   /**
    * Again and again, as fast as the client takes it, until it has gone or its request has come to an end, and for
-   * {@link MOST_OF_A_FLOOD} bytes at most: what does not end by then would not, and others run beside it.
+   * `most` bytes: what does not end by then would not, and others run beside it.
    */
-  async flood(piece: Bytes | ((turn: number) => Bytes)): Promise<void> {
+  async flood(piece: Bytes | ((turn: number) => Bytes), most = 32 * 2 ** 20): Promise<void> {
     const flood = this.#flood
-    const most = this.raw.bytesWritten + MOST_OF_A_FLOOD
-    for (let turn = 0; this.raw.bytesWritten < most; turn++) {
+    const last = this.raw.bytesWritten + most
+    for (let turn = 0; this.raw.bytesWritten < last; turn++) {
       if (this.isGone || !this.stream.writable || flood !== this.#flood) return
       await this.send(typeof piece === 'function' ? piece(turn) : piece)
     }
