@@ -15,6 +15,7 @@ mod dns;
 mod early_responses;
 mod errors;
 mod expect_continue;
+mod faults;
 mod file_body;
 mod file_sink;
 mod framing;
