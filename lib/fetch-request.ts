@@ -193,7 +193,7 @@ function parseUrl(input: unknown): FetchUrl {
 /** @throws NetworkError for a scheme or port that Fetch blocks */
 export function assertSendable(url: URL): void {
   if (!SCHEMES.has(url.protocol)) {
-    throw new NetworkError(`unknown scheme ${url.protocol} in ${redactUrl(url.href)}`)
+    throw new NetworkError(`unknown scheme ${url.protocol}${url.host === '' ? '' : ` of ${url.host}`}`)
   }
   if (BLOCKED_PORTS.has(url.port)) throw new NetworkError(`bad port ${url.port} of ${url.hostname}`)
 }

@@ -5,13 +5,13 @@ import * as multipart from './fuzz/multipart.ts'
 import * as proxies from './fuzz/proxies.ts'
 
 test('every value of a proxy is the proxy that it says, or an error, and never a direct connection', async () => {
-  await proxies.run(1, 1500)
+  await proxies.run(1, 500)
 })
 
 test('a redirect leads where the URL parser of the platform says', async () => {
-  await locations.run(1, 4000)
+  await locations.run(1, 2000)
 })
 
 test('a form is read as it was sent, and a changed one is a form or an error', async () => {
-  await multipart.run(1, 4000)
+  await multipart.run(1, 3000)
 })

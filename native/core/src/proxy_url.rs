@@ -84,8 +84,8 @@ const SCHEMES: [Scheme; 7] = [
 
 const NO_URL: &str = "it is no URL and no host:port";
 
-/// RFC 1929 §2 has one byte for the length of each.
-const MAX_SOCKS5_WORD: usize = 255;
+/// Bytes of user and password: RFC 1929 §2 has one byte for the length of each.
+const MAX_SOCKS_WORD: usize = 255;
 
 impl ProxyUrl {
     /// Reads `scheme://[user[:password]@]host[:port]`, or without a scheme `[user[:password]@]host:port`, which is a
@@ -190,11 +190,15 @@ fn read_credentials(url: &Url, protocol: ProxyProtocol) -> Result<Option<(String
     }
     let user = decode(url.username())?;
     let password = decode(url.password().unwrap_or_default())?;
-    if matches!(protocol, ProxyProtocol::Socks5 { .. }) {
-        for (word, what) in [(&user, "user"), (&password, "password")] {
-            if word.is_empty() || word.len() > MAX_SOCKS5_WORD {
-                return Err(format!("SOCKS5 takes a {what} of 1 to {MAX_SOCKS5_WORD} bytes"));
-            }
+    let (version, limited): (u8, &[_]) = match protocol {
+        ProxyProtocol::Http => (0, &[]),
+        // Which has no password.
+        ProxyProtocol::Socks4 { .. } => (4, &[(&user, "user")]),
+        ProxyProtocol::Socks5 { .. } => (5, &[(&user, "user"), (&password, "password")]),
+    };
+    for (word, what) in limited {
+        if word.is_empty() || word.len() > MAX_SOCKS_WORD {
+            return Err(format!("SOCKS{version} takes a {what} of 1 to {MAX_SOCKS_WORD} bytes"));
         }
     }
     Ok(Some((user, password)))
@@ -332,6 +336,7 @@ mod tests {
             "http://me:SECRET%ff@h",
             "socks5://SECRET@h",
             "socks5://:SECRET@h",
+            "socks4://:SECRET@h",
             "me:SECRET@h",
             "user:SECRET://@h:1",
         ] {
