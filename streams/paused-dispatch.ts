@@ -91,4 +91,10 @@ export class PausedDispatch implements Receiver, DispatchJob {
     dispatch?.hold()
     dispatch?.onError(info)
   }
+
+  onUndelivered(error: Error): boolean {
+    const dispatch = this.dispatch.deref()
+    dispatch?.hold()
+    return dispatch?.onUndelivered(error) ?? false
+  }
 }
