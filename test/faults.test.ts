@@ -23,7 +23,7 @@ function pathOf({ kind }: Row, index: number): Path {
   return some[index % some.length]!
 }
 
-beforeAll(() => runAll({ rows, times: TIMES, slots: SLOTS, pathsOf: (row, index) => [pathOf(row, index)] }), 120_000)
+beforeAll(() => runAll({ rows, times: TIMES, slots: SLOTS, pathsOf: (row, index) => [pathOf(row, index)] }), 300_000)
 
 const right = rows.filter((row) => !row.isAwaited)
 const awaited = rows.filter((row) => row.isAwaited && row.kind.isRare !== true)

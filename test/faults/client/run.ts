@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Agent } from '../../../lib/index.ts'
 import type { AgentOptions } from '../../../lib/index.ts'
 import { until, within } from '../../support/deadline.ts'
-import { expectationOf } from '../kind.ts'
+import { expectationOf, isAwaited } from '../kind.ts'
 import type { Kind, Path, Protocol } from '../kind.ts'
 import type { FaultServer } from './server-process.ts'
 import { ways } from './paths.ts'
@@ -24,13 +24,15 @@ export interface Result {
 }
 
 /** For what must not come to a timeout: a kind that must has its own. */
-const TIMEOUTS: AgentOptions = { connectTimeout: 10_000, headersTimeout: 10_000, bodyTimeout: 10_000 }
+const TIMEOUTS: AgentOptions = { connectTimeout: 30_000, headersTimeout: 30_000, bodyTimeout: 30_000 }
 /** For an ordinary request, whose answer may stand behind much that was sent before. */
-const NEXT = { headersTimeout: 5000, bodyTimeout: 5000 }
+const NEXT = { headersTimeout: 30_000, bodyTimeout: 30_000 }
+/** Where it is expected to fail. */
+const NEXT_AWAITED = { headersTimeout: 2000, bodyTimeout: 2000 }
 /** ms for one request: it hangs. */
-const MOST = 30_000
+const MOST = 60_000
 /** ms for the server to see every connection end. */
-const DRAIN = 10_000
+const DRAIN = 30_000
 
 const HELD = 'held open'
 
@@ -70,7 +72,8 @@ export class Client {
     for (const outcome of outcomes) if (!expected.includes(outcome)) problems.push(`it is ${outcome}`)
     await this.#arm([], protocol)
     if (kind.isHopeless !== true) {
-      const next = await this.#ask(path, { ...target, origin, options: NEXT })
+      const options = isAwaited(kind, protocol) ? NEXT_AWAITED : NEXT
+      const next = await this.#ask(path, { ...target, origin, options })
       if (next.outcome !== '200 ok') problems.push(`the next request: ${next.outcome}`)
     }
     if (held !== undefined) {

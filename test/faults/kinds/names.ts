@@ -5,7 +5,7 @@ import type { Kind } from '../kind.ts'
 const NAME = 'http://somewhere.test'
 
 /** `connect.lookup` is asked for names only: the request behind it has an address. */
-const lookup = (answer: LookupFunction): AgentOptions => ({ connectTimeout: 200, connect: { lookup: answer } })
+const lookup = (answer: LookupFunction): AgentOptions => ({ connectTimeout: 2000, connect: { lookup: answer } })
 const failing = (code: string): AgentOptions =>
   lookup((hostname, _options, done) =>
     done(Object.assign(new Error(`getaddrinfo ${code} ${hostname}`), { code, syscall: 'getaddrinfo', hostname }), []),

@@ -7,7 +7,7 @@ const through = (scheme: string, more: AgentOptions = {}) => {
   return (ports: Ports): AgentOptions => ({ proxy: `${scheme}://127.0.0.1:${ports.proxy}`, ...more })
 }
 const http = through('http')
-const hasty = { connectTimeout: 500, headersTimeout: 500 }
+const hasty = { connectTimeout: 2000, headersTimeout: 500 }
 /** What it says to its first message. */
 const answer =
   (...pieces: Bytes[]) =>
