@@ -3,15 +3,16 @@
  * caller does not ask for, a stream or a copy, is not made.
  */
 import { Readable } from 'node:stream'
-import type { ReadableStream, UnderlyingByteSource } from 'node:stream/web'
+import type { ReadableStream } from 'node:stream/web'
 import { readAll } from '../streams/body-reader.ts'
 import { bodyStreamState, createBodyStream } from '../streams/body-stream.ts'
-import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { ReadableStreamConstructor } from '../streams/byte-stream.ts'
+import { MemorySource } from '../streams/memory-source.ts'
 import { recogniseFiles } from '../streams/native-pipe.ts'
 import { NativeSource } from '../streams/native-source.ts'
 import { terminated } from './fetch-error.ts'
 import type { Integrity } from './integrity.ts'
-import { chunksOf, markDisturbed, relayStream, wasDisturbed } from './relay-stream.ts'
+import { chunksOf, relayStream, wasDisturbed } from './relay-stream.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
 type Content = Bytes | NativeSource | ReadableStream | null
@@ -85,7 +86,6 @@ export class BodySource {
       throwIfAborted(content, this.signal)
       return content
     }
-    if (content instanceof NativeSource && content.state === 'failed') throw content.error
     if (isStream(content) && this.signal?.aborted === true) throw this.signal.reason
     if (stream === null) return readAll(content as NativeSource)
     return readStream(stream)
@@ -128,31 +128,16 @@ function throwIfAborted(bytes: Bytes, signal: AbortSignal | null): void {
   if (bytes.byteLength > 0 && signal?.aborted === true) throw signal.reason
 }
 
-/** Complete bytes as a byte stream. The signal is looked at rather than listened to: it may outlive many bodies. */
+/** Complete bytes as a byte stream. */
 function bytesStream(
   bytes: Bytes,
   Implementation: ReadableStreamConstructor,
   signal: AbortSignal | null,
 ): ReadableStream {
-  const source: UnderlyingByteSource = {
-    type: 'bytes',
-    start(controller) {
-      // Others than the platform's tell that they were read only by asking for bytes.
-      if (bytes.byteLength === 0 && Implementation === globalThis.ReadableStream) controller.close()
-    },
-    pull(controller) {
-      markDisturbed(stream)
-      throwIfAborted(bytes, signal)
-      if (bytes.byteLength > 0) controller.enqueue(bytes.slice())
-      controller.close()
-      controller.byobRequest?.respond(0)
-    },
-    cancel() {
-      markDisturbed(stream)
-      throwIfAborted(bytes, signal)
-    },
-  }
-  const stream = new Implementation(source, { highWaterMark: 0 }) as ReadableStream
+  const isEmpty = bytes.byteLength === 0
+  const stream = createBodyStream(new MemorySource(bytes, isEmpty ? null : signal), Implementation)
+  // Others than the platform's tell that they were read only by asking for bytes.
+  if (isEmpty && Implementation === globalThis.ReadableStream) bodyStreamState(stream)!.controller.close()
   return stream
 }
 

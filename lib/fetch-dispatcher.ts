@@ -1,11 +1,7 @@
 /** `fetch` over any undici dispatcher: its callbacks become a byte stream, `pause` and `resume` its backpressure. */
-import type {
-  ReadableByteStreamController,
-  ReadableStream,
-  ReadableStreamDefaultReader,
-  UnderlyingByteSource,
-} from 'node:stream/web'
-import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/web'
+import { ByteStream } from '../streams/byte-stream.ts'
+import type { ReadableStreamConstructor } from '../streams/byte-stream.ts'
 import { RequestFlag } from '../streams/exchange.ts'
 import { BodySource } from './body-source.ts'
 import { InvalidArgumentError } from './errors.ts'
@@ -149,7 +145,7 @@ class FetchHandler implements DispatchHandler {
   private readonly Implementation: ReadableStreamConstructor
   private controller: DispatchControllerLike | null = null
   /** A read that waits holds the stream by its promise; without one it may be collected. */
-  private stream: WeakRef<ReadableByteStreamController> | null = null
+  private stream: WeakRef<ByteStream> | null = null
   private pulled: (() => void) | null = null
   private readonly source: Source | null
   private hasHead = false
@@ -230,18 +226,16 @@ class FetchHandler implements DispatchHandler {
     const stream = this.stream?.deref()
     if (stream === undefined || chunk.byteLength === 0) return
     // Copied into memory of its own: a byte stream transfers what it is given, a Buffer may share its memory.
-    stream.enqueue(new Uint8Array(chunk))
+    stream.controller.enqueue(new Uint8Array(chunk))
     this.answerPull()
-    if ((stream.desiredSize ?? 0) <= 0) controller.pause()
+    if ((stream.controller.desiredSize ?? 0) <= 0) controller.pause()
   }
 
   onResponseEnd(_controller: DispatchControllerLike, trailers: IncomingHttpHeaders): void {
     if (this.dropped !== null) return
     this.finish()
     this.trailers.resolve(toHeaderText(trailers))
-    const stream = this.stream?.deref()
-    stream?.close()
-    stream?.byobRequest?.respond(0)
+    this.stream?.deref()?.close()
     this.answerPull()
   }
 
@@ -252,7 +246,7 @@ class FetchHandler implements DispatchHandler {
     const reported: unknown = isSignals ? error : this.hasHead ? terminated(error) : fetchFailed(error)
     this.trailers.reject(reported)
     this.reject(reported)
-    this.stream?.deref()?.error(reported)
+    this.stream?.deref()?.controller.error(reported)
     this.answerPull()
   }
 
@@ -288,30 +282,33 @@ class FetchHandler implements DispatchHandler {
   }
 
   private openStream(request: DispatchControllerLike): ReadableStream {
-    const source: UnderlyingByteSource = {
-      type: 'bytes',
-      start: (controller) => {
-        this.stream = new WeakRef(controller)
-        abandoned.register(controller, request, this)
+    const bytes: ByteStream = new ByteStream(
+      {
+        start: (controller) => abandoned.register(controller, request, this),
+        pull: () => {
+          markDisturbed(bytes.stream)
+          if (this.isOver) {
+            // Its end came behind bytes that were queued.
+            bytes.close()
+            return undefined
+          }
+          const answered = new Promise<void>((resolve) => {
+            this.pulled = resolve
+          })
+          // A dispatcher may deliver from within `resume`.
+          queueMicrotask(() => this.controller?.resume())
+          return answered
+        },
+        cancel: (reason) => {
+          markDisturbed(bytes.stream)
+          this.stream = null
+          this.controller?.abort(reason instanceof Error ? reason : undefined)
+        },
       },
-      pull: () => {
-        markDisturbed(stream)
-        if (this.isOver) return
-        const answered = new Promise<void>((resolve) => {
-          this.pulled = resolve
-        })
-        // A dispatcher may deliver from within this call.
-        this.controller?.resume()
-        return answered
-      },
-      cancel: (reason) => {
-        markDisturbed(stream)
-        this.stream = null
-        this.controller?.abort(reason instanceof Error ? reason : undefined)
-      },
-    }
-    const stream = new this.Implementation(source, { highWaterMark: 0 }) as ReadableStream
-    return stream
+      this.Implementation,
+    )
+    this.stream = new WeakRef(bytes)
+    return bytes.stream
   }
 
   private answerPull(): void {

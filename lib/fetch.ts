@@ -1,6 +1,6 @@
 /** WHATWG `fetch` over an agent (Fetch §5.6). */
 import type { ReadableStream } from 'node:stream/web'
-import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { ReadableStreamConstructor } from '../streams/byte-stream.ts'
 import { Upload } from '../streams/upload.ts'
 import { Agent, kStreams, kTransport } from './agent.ts'
 import { EarlyBody } from './early-body.ts'

@@ -1,7 +1,7 @@
 /** `data:` and `blob:` URLs (Fetch §4.2, "scheme fetch"): answered without a dispatcher. */
 import { resolveObjectURL } from 'node:buffer'
 import { MIMEType } from 'node:util'
-import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { ReadableStreamConstructor } from '../streams/byte-stream.ts'
 import { trimBlanks } from './blanks.ts'
 import { BodySource } from './body-source.ts'
 import { NetworkError } from './fetch-request.ts'

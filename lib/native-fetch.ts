@@ -1,7 +1,7 @@
 /** One fetch on a native agent: waits for the head, then hands the body's source to the response. */
 import { binding } from '../native/binding.ts'
 import type { CoreErrorInfo } from '../native/binding.ts'
-import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { ReadableStreamConstructor } from '../streams/byte-stream.ts'
 import { unwatch } from '../streams/exchange.ts'
 import type { Receiver, ResponseHead, Submission, WireRequest } from '../streams/exchange.ts'
 import { lockFile } from '../streams/file-source.ts'

@@ -1,6 +1,7 @@
 /** A byte stream over another source of bytes: pulled only as it is read, with a look at every chunk on the way. */
-import type { ReadableStream, UnderlyingByteSource } from 'node:stream/web'
-import type { ReadableStreamConstructor } from '../streams/body-stream.ts'
+import type { ReadableStream } from 'node:stream/web'
+import { ByteStream } from '../streams/byte-stream.ts'
+import type { ByteSource, ReadableStreamConstructor } from '../streams/byte-stream.ts'
 
 /** What is relayed: opened at the first read. `return` ends it early. */
 export interface ChunkSource {
@@ -35,8 +36,7 @@ export function relayStream(
 ): ReadableStream {
   let source: ChunkSource | null = null
   let release = (): void => {}
-  const underlying: UnderlyingByteSource = {
-    type: 'bytes',
+  const underlying: ByteSource = {
     start(controller) {
       if (!signal) return
       const onAbort = (): void => {
@@ -47,7 +47,7 @@ export function relayStream(
       release = () => signal.removeEventListener('abort', onAbort)
     },
     async pull(controller) {
-      markDisturbed(stream)
+      markDisturbed(bytes.stream)
       source ??= open()
       try {
         for (;;) {
@@ -67,17 +67,16 @@ export function relayStream(
         throw error
       }
       release()
-      controller.close()
-      controller.byobRequest?.respond(0)
+      bytes.close()
     },
     async cancel(reason) {
-      markDisturbed(stream)
+      markDisturbed(bytes.stream)
       release()
       await (source ??= open()).return?.(reason)
     },
   }
-  const stream = new Implementation(underlying, { highWaterMark: 0 }) as ReadableStream
-  return stream
+  const bytes = new ByteStream(underlying, Implementation)
+  return bytes.stream
 }
 
 /** The chunks of `stream`, which is locked by this. */

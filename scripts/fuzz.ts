@@ -9,7 +9,7 @@ import { table } from './support/table.ts'
 interface Target {
   name: string
   /** Cases of a long run. */
-  cases: number
+  longCases: number
   /** Runs so many cases. @throws Error with the seed of the case that failed */
   run(seed: number, cases: number): void | Promise<void>
 }
@@ -28,7 +28,7 @@ let isGood = true
 for (const file of readdirSync(folder).toSorted()) {
   const target = (await import(new URL(file, folder).href)) as Partial<Target>
   // What the targets share lies beside them.
-  if (target.run === undefined || target.name === undefined || target.cases === undefined) continue
+  if (target.run === undefined || target.name === undefined || target.longCases === undefined) continue
   if (values.only !== undefined && !target.name.includes(values.only)) continue
   rows.push(await runTarget(target as Target))
 }
@@ -36,8 +36,8 @@ for (const file of readdirSync(folder).toSorted()) {
 process.stdout.write(`\nseed ${seed}\n${table(rows)}`)
 process.exit(isGood ? 0 : 1)
 
-async function runTarget({ name, cases: usual, run }: Target): Promise<string[]> {
-  const cases = values.cases === undefined ? usual : Number(values.cases)
+async function runTarget({ name, longCases, run }: Target): Promise<string[]> {
+  const cases = values.cases === undefined ? longCases : Number(values.cases)
   const batch = Math.max(1, Math.ceil(cases / BATCHES))
   const start = performance.now()
   let done = 0

@@ -8,7 +8,8 @@ import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { ReadableByteStreamController, ReadableStream, UnderlyingByteSource } from 'node:stream/web'
-import type { ReadableStreamConstructor } from './body-stream.ts'
+import { ByteStream } from './byte-stream.ts'
+import type { ByteSource, ReadableStreamConstructor } from './byte-stream.ts'
 import { absolutePath, refuseUnknownOptions } from './file-options.ts'
 
 export interface FromFileOptions<Stream = ReadableStream<Uint8Array>> {
@@ -54,8 +55,7 @@ export interface FilePart {
 const PIECE = 256 * 1024
 
 /** What a stream made by {@link fromFile} reads. */
-class FileSource implements UnderlyingByteSource {
-  readonly type = 'bytes' as const
+class FileSource implements ByteSource {
   readonly autoAllocateChunkSize = PIECE
   readonly path: string | Buffer
   readonly first: number
@@ -144,7 +144,7 @@ export function fromFile<Stream extends object = ReadableStream<Uint8Array>>(
   if (end !== Infinity) assertPosition('end', end)
   if (end < start) throw new RangeError(`option 'start' (${start}) must not be beyond 'end' (${end})`)
   const source = new FileSource(absolutePath(path), start, end)
-  const stream = new (constructorOf<Stream>(streams))(source, { highWaterMark: 0 })
+  const stream = new ByteStream(source, constructorOf(streams)).stream as unknown as Stream
   sources.set(stream, source)
   const file: FilePart['file'] = (told = {}) => toFilePart(stream, source, told)
   return Object.defineProperty(stream, 'file', { value: file }) as Stream & FilePart
@@ -177,11 +177,9 @@ function assertPosition(name: string, value: unknown): void {
   }
 }
 
-function constructorOf<Stream>(
-  streams: FromFileOptions<Stream>['streams'],
-): new (source: UnderlyingByteSource, strategy?: object) => Stream {
+function constructorOf(streams: FromFileOptions<unknown>['streams']): ReadableStreamConstructor {
   // Read at each call: a program may replace the global by another implementation.
-  if (streams === undefined) return globalThis.ReadableStream as unknown as new () => Stream
+  if (streams === undefined) return globalThis.ReadableStream as unknown as ReadableStreamConstructor
   if (typeof (streams.ReadableStream as ReadableStreamConstructor | undefined) !== 'function') {
     throw new TypeError("option 'streams' must have a ReadableStream constructor")
   }

@@ -9,6 +9,7 @@ import { bodyStreamState } from './body-stream.ts'
 import type { BodyStreamState } from './body-stream.ts'
 import { fileTargetOf } from './file-sink.ts'
 import type { FileTarget } from './file-sink.ts'
+import { NativeSource } from './native-source.ts'
 
 const kNothing = new Uint8Array(0)
 
@@ -31,6 +32,7 @@ interface Ends {
   stream: ReadableStream
   destination: WritableStream
   state: BodyStreamState
+  source: NativeSource
   target: FileTarget
 }
 
@@ -44,10 +46,12 @@ function nativeEnds(stream: ReadableStream, destination: WritableStream, options
   if (signal !== undefined && (!(signal instanceof AbortSignal) || signal.aborted)) return null
   const state = bodyStreamState(stream)
   const target = fileTargetOf(destination)
-  if (state === undefined || target === undefined || state.source.state !== 'open') return null
+  if (state === undefined || target === undefined) return null
+  const { source } = state
+  if (!(source instanceof NativeSource) || source.state !== 'open') return null
   if (stream.locked || destination.locked || !state.isBetweenReads) return null
   if (target.state !== 'idle' && target.state !== 'open') return null
-  return { stream, destination, state, target }
+  return { stream, destination, state, source, target }
 }
 
 /** Why a sink takes no more. */
@@ -57,9 +61,9 @@ interface SinkFailure {
   isKnown: boolean
 }
 
-async function pipe({ stream, destination, state, target }: Ends, options: StreamPipeOptions): Promise<void> {
+async function pipe({ stream, destination, state, source, target }: Ends, options: StreamPipeOptions): Promise<void> {
   const { signal } = options
-  const { source, controller } = state
+  const { controller } = state
   const reader = stream.getReader()
   const writer = destination.getWriter()
   // It reports through this function's own promise.

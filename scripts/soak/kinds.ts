@@ -1,6 +1,6 @@
 /** The ways in which a request may end. */
 import type { Agent, fetch as Fetch } from '../../lib/index.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../../test/support/random.ts'
 
 /** What one request is made with. */
 export interface Place {

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Agent, fetch } from '../../lib/index.ts'
 import { kinds } from './kinds.ts'
-import { Random } from './random.ts'
+import { Random } from '../../test/support/random.ts'
 
 const { origin, ca, seed } = workerData as { origin: string; ca: string; seed: number }
 const place = { agent: new Agent({ connections: 8, connect: { ca } }), fetch, origin, random: new Random(seed) }

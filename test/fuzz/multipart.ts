@@ -6,9 +6,11 @@ import { MIMEType } from 'node:util'
 import { encodeFormData, readForm } from '../../lib/form-data.ts'
 import { parseForm, readBoundary } from '../../lib/form-parser.ts'
 import { eachSeed } from './random.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../support/random.ts'
 
 export const name = 'multipart'
+/** Cases of a long run. */
+export const longCases = 200_000
 
 const LETTERS = [
   'a',
@@ -147,14 +149,14 @@ function create(random: Random): { form: FormData; sent: Entry[] } {
   const form = new FormData()
   const sent: Entry[] = []
   for (let left = random.below(5); left > 0; left--) {
-    const key = random.text(LETTERS, 0, 8)
-    const text = random.text([...LETTERS, '\r\n--', '----formdata-sluice-'], 0, 12)
-    if (random.rarely(2)) {
+    const key = random.sequence(LETTERS, 0, 8)
+    const text = random.sequence([...LETTERS, '\r\n--', '----formdata-sluice-'], 0, 12)
+    if (random.isOneIn(2)) {
       form.append(key, text)
       sent.push([escapeName(key), toLines(text)])
       continue
     }
-    const filename = random.text(LETTERS, 1, 8)
+    const filename = random.sequence(LETTERS, 1, 8)
     const type = random.pick(TYPES)
     form.append(key, new File([text], filename, { type }))
     sent.push([escapeName(key), text, escapeFilename(filename), type || 'application/octet-stream'])
@@ -174,15 +176,15 @@ function change(random: Random, bytes: Buffer, boundary: string): Buffer {
   let changed = bytes
   for (let left = 1 + random.below(3); left > 0; left--) {
     const at = random.below(changed.byteLength + 1)
-    const added = Buffer.from(random.rarely(40) ? random.pick(runs) : random.pick(noise), 'latin1')
-    const dropped = random.rarely(2) ? random.below(8) : 0
+    const added = Buffer.from(random.isOneIn(40) ? random.pick(runs) : random.pick(noise), 'latin1')
+    const dropped = random.isOneIn(2) ? random.below(8) : 0
     changed = Buffer.concat([
       changed.subarray(0, at),
-      random.rarely(3) ? Buffer.alloc(0) : added,
+      random.isOneIn(3) ? Buffer.alloc(0) : added,
       changed.subarray(at + dropped),
     ])
   }
-  return random.rarely(8) ? changed.subarray(0, random.below(changed.byteLength + 1)) : changed
+  return random.isOneIn(8) ? changed.subarray(0, random.below(changed.byteLength + 1)) : changed
 }
 
 async function readWhole(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {

@@ -8,9 +8,11 @@ import { once } from 'node:events'
 import { domainToASCII } from 'node:url'
 import { Agent, errors, fetch } from '../../lib/index.ts'
 import { eachSeed, mutate } from './random.ts'
-import type { Random } from './random.ts'
+import type { Random } from '../support/random.ts'
 
 export const name = 'proxies'
+/** Cases of a long run. */
+export const longCases = 50_000
 
 const ORIGIN = 'origin.test'
 const VARIABLES = ['http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY']
@@ -84,10 +86,10 @@ export async function run(seed: number, cases: number): Promise<void> {
 
 async function checkOne(random: Random, proxy: Listener): Promise<void> {
   const whole = create(random, proxy.port)
-  const isWhole = !random.rarely(2)
+  const isWhole = !random.isOneIn(2)
   const value = isWhole ? whole.value : mutate(random, whole.value, NOISE)
   const expected = isWhole ? whole.reading : read(value)
-  const variable = random.rarely(2) ? random.pick(VARIABLES) : null
+  const variable = random.isOneIn(2) ? random.pick(VARIABLES) : null
   if (value === '' || (variable !== null && value.includes('\0'))) return
   const say = (what: string): Error => new Error(`${variable ?? 'proxy'}=${JSON.stringify(value)}: ${what}`)
 
@@ -168,16 +170,16 @@ function create(random: Random, port: number): { value: string; reading: Reading
   const scheme = random.pick(SCHEMES)
   const host = random.pick(HOSTS)
   const isSocks5 = /^socks5?h?$/.test(scheme)
-  const word = (least: number): string => random.text(LETTERS, least, 6)
-  const user = random.rarely(4) ? null : word(1)
-  const password = user === null || (!isSocks5 && random.rarely(4)) ? null : word(1)
+  const word = (least: number): string => random.sequence(LETTERS, least, 6)
+  const user = random.isOneIn(4) ? null : word(1)
+  const password = user === null || (!isSocks5 && random.isOneIn(4)) ? null : word(1)
   const written = [user, password]
     .filter((text) => text !== null)
     .map((text, index) => write(random, text, `${index === 0 ? ':' : ''}${scheme === '' ? ' ' : ''}`))
   const prefix = scheme === '' ? '' : `${scheme}://`
   const value = `${prefix}${written.join(':')}${user === null ? '' : '@'}${host}:${port}${random.pick(['', '', '/'])}`
   return {
-    value: random.rarely(8) ? ` ${value} ` : value,
+    value: random.isOneIn(8) ? ` ${value} ` : value,
     reading: {
       scheme: scheme.toLowerCase(),
       host: domainToASCII(host),
@@ -191,7 +193,7 @@ function create(random: Random, port: number): { value: string; reading: Reading
 function write(random: Random, text: string, more: string): string {
   return Array.from(text)
     .map((character) =>
-      `/?#\\%${more}`.includes(character) || random.rarely(4)
+      `/?#\\%${more}`.includes(character) || random.isOneIn(4)
         ? [...Buffer.from(character)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')
         : character,
     )

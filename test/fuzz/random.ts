@@ -1,36 +1,5 @@
-/** A generator of random choices that is the same everywhere for the same seed (SplitMix32). */
-export class Random {
-  private state: number
-
-  constructor(seed: number) {
-    this.state = seed >>> 0
-  }
-
-  /** A whole number from 0 to `limit` - 1. */
-  below(limit: number): number {
-    this.state = (this.state + 0x9e3779b9) >>> 0
-    let word = this.state
-    word = Math.imul(word ^ (word >>> 16), 0x21f0aaad)
-    word = Math.imul(word ^ (word >>> 15), 0x735a2d97)
-    return ((word ^ (word >>> 15)) >>> 0) % limit
-  }
-
-  /** One time in `times`. */
-  rarely(times: number): boolean {
-    return this.below(times) === 0
-  }
-
-  pick<Item>(list: readonly Item[]): Item {
-    return list[this.below(list.length)]!
-  }
-
-  /** `least` to `most` items of `list` in a row. */
-  text(list: readonly string[], least: number, most: number): string {
-    let text = ''
-    for (let left = least + this.below(most - least + 1); left > 0; left--) text += this.pick(list)
-    return text
-  }
-}
+/** What the targets share. */
+import { Random } from '../support/random.ts'
 
 /** `text` with one to three of its characters left out, replaced or added. */
 export function mutate(random: Random, text: string, alphabet: readonly string[]): string {

@@ -23,6 +23,8 @@ import type { CompletionSpec } from '../support/native-ends.ts'
 import { Random } from '../support/random.ts'
 
 export const name = 'records'
+/** Cases of a long run. */
+export const longCases = 20_000
 
 const CAPACITY = 1024 * 1024
 /** UTF-16 units of one text in an error. */
@@ -93,8 +95,8 @@ async function crossing(random: Random): Promise<void> {
 }
 
 function randomRequest(random: Random): WireRequest {
-  const limit = (): number | null => random.of([null, 0, 1, 1500, 2 ** 31, 2 ** 40])
-  const large = (): number | null => random.of([null, -1, 0, 77, 2 ** 40])
+  const limit = (): number | null => random.pick([null, 0, 1, 1500, 2 ** 31, 2 ** 40])
+  const large = (): number | null => random.pick([null, -1, 0, 77, 2 ** 40])
   const headers: string[] = []
   for (let count = random.below(6); count > 0; count--) {
     headers.push(
@@ -103,18 +105,18 @@ function randomRequest(random: Random): WireRequest {
     )
   }
   const flags = [RequestFlag.close, RequestFlag.noReuse, RequestFlag.http1, RequestFlag.expectContinue]
-  const redirect = random.of([0, RequestFlag.follow, RequestFlag.noRedirect])
-  const fetches = random.of([0, RequestFlag.decode | redirect])
+  const redirect = random.pick([0, RequestFlag.follow, RequestFlag.noRedirect])
+  const fetches = random.pick([0, RequestFlag.decode | redirect])
   return {
-    origin: `${random.of(['http', 'https'])}://${random.of(['a.test', '[::1]', '127.0.0.1'])}${random.of(['', ':81'])}`,
-    method: random.of(METHODS),
+    origin: `${random.pick(['http', 'https'])}://${random.pick(['a.test', '[::1]', '127.0.0.1'])}${random.pick(['', ':81'])}`,
+    method: random.pick(METHODS),
     target: `/${random.latin1(random.length(100_000))}`,
-    flags: flags.reduce((all, flag) => all | random.of([0, flag]), fetches),
-    servername: random.of(['', 'b.test']),
-    upgrade: random.of(['', 'websocket']),
-    host: random.of(['', 'c.test', random.latin1(8)]),
+    flags: flags.reduce((all, flag) => all | random.pick([0, flag]), fetches),
+    servername: random.pick(['', 'b.test']),
+    upgrade: random.pick(['', 'websocket']),
+    host: random.pick(['', 'c.test', random.latin1(8)]),
     headers,
-    body: random.of([null, random.bytes(random.length(40_000))]),
+    body: random.pick([null, random.bytes(random.length(40_000))]),
     isKept: false,
     upload: null,
     file: null,
@@ -123,10 +125,10 @@ function randomRequest(random: Random): WireRequest {
     bodyTimeout: limit(),
     timeout: limit(),
     windowBytes: null,
-    maxHeaderSize: random.of([null, 1, 65_536]),
+    maxHeaderSize: random.pick([null, 1, 65_536]),
     maxResponseSize: large(),
     maxDecodedSize: large(),
-    maxCompressionRatio: random.of([null, 0, 12.5]),
+    maxCompressionRatio: random.pick([null, 0, 12.5]),
   }
 }
 
@@ -295,7 +297,7 @@ interface RandomCompletion {
 }
 
 function randomCompletion(random: Random, id: number): RandomCompletion {
-  const kind = random.of([
+  const kind = random.pick([
     'head',
     'head',
     'head',
@@ -317,7 +319,7 @@ function randomCompletion(random: Random, id: number): RandomCompletion {
     }
     case 'piped': {
       const { parts, value } = randomError(random, '')
-      const [written, isStopped, fails] = [random.of([0, 1, 2 ** 40]), random.isOneIn(2), random.isOneIn(2)]
+      const [written, isStopped, fails] = [random.pick([0, 1, 2 ** 40]), random.isOneIn(2), random.isOneIn(2)]
       return {
         spec: { kind, id, written, isStopped, fails, ...parts },
         value: [written, isStopped, fails ? value : null],
@@ -339,7 +341,7 @@ function randomCompletion(random: Random, id: number): RandomCompletion {
 }
 
 function randomHead(random: Random, id: number): RandomCompletion {
-  const part = random.of(['open', 'complete', 'informational', 'upgrade'])
+  const part = random.pick(['open', 'complete', 'informational', 'upgrade'])
   const names: string[] = []
   // What lies about the size of a record is now and then as large as one may be, and larger.
   const size = random.isOneIn(12) ? CAPACITY - 100 + random.below(200) : random.length(250_000)
@@ -348,11 +350,11 @@ function randomHead(random: Random, id: number): RandomCompletion {
   const headers = Buffer.from(names.join('\0'), 'latin1')
   const isComplete = part === 'complete'
   const body = random.bytes(random.length(16 * 1024))
-  const trailerText = random.of(['', `x-t\0${random.latin1(20).trim()}`])
+  const trailerText = random.pick(['', `x-t\0${random.latin1(20).trim()}`])
   const reason = random.bytes(random.length(500))
-  const redirectedTo = random.of(['', '', `http://a.test/${'p'.repeat(random.length(60_000))}`])
+  const redirectedTo = random.pick(['', '', `http://a.test/${'p'.repeat(random.length(60_000))}`])
   const isCrossOrigin = random.isOneIn(2)
-  const contentLength = random.of([-1, 0, 5, 2 ** 40])
+  const contentLength = random.pick([-1, 0, 5, 2 ** 40])
   const [status, isHttp2] = [100 + random.below(500), random.isOneIn(2)]
   const spec = headSpec(id, {
     part,
@@ -390,7 +392,7 @@ function randomHead(random: Random, id: number): RandomCompletion {
 /** `error` chooses a variant, as in `native/addon/src/testing.rs`. */
 function randomError(random: Random, host: string): { parts: { error: number; message: string }; value: unknown } {
   const error = random.below(4)
-  const message = random.text(random.length(random.of([300, 300_000])))
+  const message = random.text(random.length(random.pick([300, 300_000])))
   const said = { host: host === '' ? undefined : cut(host), address: undefined, errors: undefined }
   switch (error) {
     case 0:
