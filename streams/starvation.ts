@@ -35,6 +35,8 @@ const FINALIZING = 10
 /** Milliseconds without pressure after a collection that has freed nothing, doubled each time up to the second. */
 const FIRST_REST = 250
 const LONGEST_REST = 30_000
+/** Collections that have freed none of them before responses are taken for held. */
+const ENOUGH = 2
 /** Origins that were warned about; no more than these. */
 const MAX_WARNED = 100
 
@@ -44,6 +46,8 @@ interface Plight {
   since: number
   /** When every connection was found to be held unread; `null` while somebody reads. */
   unreadSince: number | null
+  /** {@link judged} then. */
+  judgedBefore: number
 }
 
 const plights = new Map<number, Plight>()
@@ -59,47 +63,59 @@ let pressedAt = 0
 let forsakenBefore = 0
 let rest = 0
 let collectedAt = -Infinity
+/** Collections whose yield is known. */
+let judged = 0
 
 /** A young object that nobody holds: only a full collection takes note of it. */
 const sentinel = new FinalizationRegistry<null>(onCollected)
 
 export function onStarvation(starvation: Starvation): void {
-  if (starvation.waiting === 0) {
-    plights.delete(starvation.pool)
+  const { pool, round, waiting } = starvation
+  if (waiting === 0) {
+    plights.delete(pool)
     if (plights.size === 0) release()
     return
   }
-  // Who was given a response in this very turn has had no time to read it.
-  startImmediate(look, starvation)
-}
-
-function look(starvation: Starvation): void {
-  const { pool, round, held } = starvation
-  const now = readClock()
   let plight = plights.get(pool)
   if (plight === undefined || plight.round !== round) {
-    plight = { round, since: now, unreadSince: null }
+    plight = { round, since: readClock(), unreadSince: null, judgedBefore: 0 }
     plights.set(pool, plight)
   }
-  const unread = binding.unreadResponses(pool)
-  if (unread >= held) plight.unreadSince ??= now
-  else plight.unreadSince = null
-  const { unreadSince, since } = plight
-  if (unreadSince === null && (unread === 0 || now - since < PATIENCE)) return
-  press(now, unreadSince)
-  if (unreadSince !== null && collectedAt > unreadSince && now - unreadSince >= PATIENCE) warn(starvation, unread)
+  // Who was given a response in this very turn has had no time to read it.
+  startImmediate(look, starvation, plight)
 }
 
-function press(now: number, unreadSince: number | null): void {
+function look(starvation: Starvation, plight: Plight): void {
+  const { pool, held } = starvation
+  // It may be over by now.
+  if (plights.get(pool) !== plight) return
+  const now = readClock()
+  const unread = binding.unreadResponses(pool)
+  if (unread < held) {
+    plight.unreadSince = null
+  } else if (plight.unreadSince === null) {
+    plight.unreadSince = now
+    // One that is under way may have missed the youngest of them.
+    plight.judgedBefore = state === 'calm' ? judged : judged + 1
+  }
+  const { unreadSince, since, judgedBefore } = plight
+  if (unreadSince === null && (unread === 0 || now - since < PATIENCE)) return
+  const waited = unreadSince === null ? 0 : now - unreadSince
+  const isProven = judged - judgedBefore >= ENOUGH
+  // Who has waited for half the time until the warning has the proof made, whatever rest is due.
+  press(now, waited >= PATIENCE / 2 && !isProven)
+  if (waited >= PATIENCE && isProven) warn(starvation, unread)
+}
+
+function press(now: number, isUrgent: boolean): void {
   if (state === 'collected' && now - collectedAt >= FINALIZING) {
     const isFruitless = binding.forsakenResponses() === forsakenBefore
     rest = isFruitless ? Math.min(Math.max(FIRST_REST, rest * 2), LONGEST_REST) : 0
     state = 'calm'
+    judged++
   }
   if (state === 'calm') {
-    // Who has waited for half the time until the warning is not told of garbage.
-    const isDue = unreadSince !== null && collectedAt < unreadSince && now - unreadSince >= PATIENCE / 2
-    if (now < collectedAt + rest && !isDue) return
+    if (now < collectedAt + rest && !isUrgent) return
     state = 'pressing'
     pressure = 0
     forsakenBefore = binding.forsakenResponses()

@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 
 use crate::support::observer::{Observed, observer};
 use crate::support::raw_server::{Connection as RawConnection, RawServer};
-use crate::support::{Events, Outcome, SHORT, agent_with, engine, get, kept, pattern, post, recorder, settle, upload};
+use crate::support::{
+    Events, Outcome, SHORT, agent_with, engine, get, kept, pattern, post, recorder, settle, temporary_path, upload,
+};
 
 const WINDOW: usize = 64 * 1024;
 /// Whether a write or a read meets the reset first is chance.
@@ -133,7 +135,7 @@ async fn a_connection_that_takes_no_more_and_says_nothing_is_one_error() {
 #[cfg(unix)]
 #[on_wire]
 async fn a_server_that_takes_no_more_has_its_time_to_answer_and_no_longer() {
-    let (listener, agent, _) = unix_agent("answers");
+    let (listener, agent, _) = unix_agent();
     let (handler, mut events) = recorder();
     let mut options = post(
         &Origin::parse("http://early.test").unwrap(),
@@ -148,9 +150,8 @@ async fn a_server_that_takes_no_more_has_its_time_to_answer_and_no_longer() {
 
 /// An agent on a unix socket, whose size bounds what a server that reads nothing has taken.
 #[cfg(unix)]
-fn unix_agent(name: &str) -> (tokio::net::UnixListener, Agent, mpsc::UnboundedReceiver<Observed>) {
-    let path = std::env::temp_dir().join(format!("sluice-early-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+fn unix_agent() -> (tokio::net::UnixListener, Agent, mpsc::UnboundedReceiver<Observed>) {
+    let path = temporary_path();
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let (observer, connections) = observer();
     let mut config = AgentConfig::default();
@@ -163,7 +164,7 @@ fn unix_agent(name: &str) -> (tokio::net::UnixListener, Agent, mpsc::UnboundedRe
 #[cfg(unix)]
 #[on_wire]
 async fn a_connection_that_takes_no_more_ends_with_its_response() {
-    let (listener, agent, mut connections) = unix_agent("ends");
+    let (listener, agent, mut connections) = unix_agent();
     for length in [100_000, 300_000, 450_000, 600_000] {
         let (handler, mut events) = recorder();
         let origin = Origin::parse("http://early.test").unwrap();

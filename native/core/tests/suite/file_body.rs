@@ -9,20 +9,14 @@ use sluice_test_macros::both_engines;
 use tokio::io::AsyncReadExt;
 
 use crate::support::raw_server::RawServer;
-use crate::support::{agent, pattern, post, recorder};
+use crate::support::{agent, pattern, post, recorder, temporary_path};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SIZE: usize = 1_000_000;
 
-fn file(name: &str) -> Arc<File> {
-    let path = std::env::temp_dir().join(format!("sluice-file-body-{name}-{}", std::process::id()));
-    let mut file = File::options()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .unwrap();
+fn file() -> Arc<File> {
+    let path = temporary_path();
+    let mut file = File::create_new(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     file.write_all(&pattern(0, SIZE)).unwrap();
     Arc::new(file)
@@ -33,7 +27,7 @@ async fn a_part_of_a_file_goes_out_with_its_length_and_can_go_out_again() {
     let server = RawServer::bind();
     let agent = agent();
     let body = FileBody {
-        file: file("part"),
+        file: file(),
         start: 1000,
         length: 600_000,
         gauge: Arc::clone(agent.gauge()),
@@ -60,7 +54,7 @@ async fn a_file_that_ends_early_is_a_length_mismatch() {
     let agent = agent();
     let (handler, mut events) = recorder();
     let body = FileBody {
-        file: file("short"),
+        file: file(),
         start: 0,
         length: SIZE as u64 + 1,
         gauge: Arc::clone(agent.gauge()),

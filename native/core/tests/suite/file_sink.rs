@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sluice_core::{CoreError, PipeEnd, pipe_to_file};
 use sluice_test_macros::both_engines;
@@ -12,20 +11,14 @@ use tokio_util::sync::CancellationToken;
 use crate::support::mock::{mock_agent, mock_get};
 use crate::support::raw_server::RawServer;
 use crate::support::reader::{Reader, dispatch};
-use crate::support::{agent, get, pattern, settle};
+use crate::support::{agent, get, pattern, settle, temporary_path};
 
 /// A file that goes when the test does.
 struct Temporary(PathBuf);
 
 impl Temporary {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "sluice-core-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        Self(std::env::temp_dir().join(name))
+        Self(temporary_path())
     }
 
     fn create(&self) -> File {

@@ -8,7 +8,9 @@ pub mod raw_server;
 pub mod reader;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -250,6 +252,16 @@ pub fn pattern(offset: usize, length: usize) -> Vec<u8> {
     (offset..offset + length)
         .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8)
         .collect()
+}
+
+/// Where nothing is yet, and no other test puts anything.
+pub fn temporary_path() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("sluice-core-{}-{number}", std::process::id()));
+    // Of a process that had the same number.
+    let _ = std::fs::remove_file(&path);
+    path
 }
 
 /// Lets the runtime look at its sockets and run what is ready, often enough for a closed socket to be noticed.
