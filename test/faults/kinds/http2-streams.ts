@@ -264,7 +264,6 @@ export const streams: Kind[] = [
     request: { method: 'POST', body: 'x'.repeat(200_000) },
     options: { headersTimeout: 400 },
     expect: 'UND_ERR_HEADERS_TIMEOUT',
-    awaits: 'uploads',
   },
   {
     name: 'two streams at once for twenty requests',
