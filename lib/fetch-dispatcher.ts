@@ -3,6 +3,7 @@ import type { ReadableStream, ReadableStreamDefaultReader } from 'node:stream/we
 import { ByteStream } from '../streams/byte-stream.ts'
 import type { ReadableStreamConstructor } from '../streams/byte-stream.ts'
 import { RequestFlag } from '../streams/exchange.ts'
+import { noteCollected } from '../streams/starvation.ts'
 import { BodySource } from './body-source.ts'
 import { InvalidArgumentError } from './errors.ts'
 import { decodeStream, readCodings } from './fetch-decode.ts'
@@ -125,7 +126,10 @@ function lockSource(source: RequestSource): Source {
 const REDIRECT_BODY = 64 * 1024
 
 /** Aborts the request of a body that was collected before its end. */
-const abandoned = new FinalizationRegistry<DispatchControllerLike>((controller) => controller.abort())
+const abandoned = new FinalizationRegistry<DispatchControllerLike>((controller) => {
+  noteCollected()
+  controller.abort()
+})
 
 /** Its dispatcher holds it until the response has ended, so it must not hold the response that nobody else does. */
 class FetchHandler implements DispatchHandler {

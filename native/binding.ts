@@ -264,8 +264,6 @@ export interface NativeBinding {
   uploadEnd(id: number, trailers: string): void
   /** The responses on the connections of `pool` that nobody has read since the last look, and nobody waits to read. */
   unreadResponses(pool: number): number
-  /** The responses of this environment that were given up unread; wraps around at 2^32. */
-  forsakenResponses(): number
   /** V8 takes so many bytes for held outside, beside what it is told of responses; 0 takes it back. */
   externalMemoryPress(bytes: number): void
   /** Answers a question, which nobody need wait for any more. */

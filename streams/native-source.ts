@@ -8,6 +8,7 @@ import { unwatch, watch } from './exchange.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
 import type { KeptUpload } from './kept-upload.ts'
 import { CHUNK_BYTES, NativeReader } from './native-reader.ts'
+import { noteCollected } from './starvation.ts'
 import type { Upload } from './upload.ts'
 
 // Taken when the module loads: test suites install clocks of their own.
@@ -25,6 +26,7 @@ interface Abandoned {
 
 const abandoned = new FinalizationRegistry<Abandoned>(({ id, notify }) => {
   binding.requestHandleCancel(id)
+  noteCollected()
   notify?.()
 })
 

@@ -8,6 +8,7 @@ import type { CoreErrorInfo } from '../native/binding.ts'
 import { unwatch, watch } from './exchange.ts'
 import type { Receiver } from './exchange.ts'
 import type { DispatchJob, DispatchOwner } from './native-dispatch.ts'
+import { noteCollected } from './starvation.ts'
 
 /** Who has a handler whose request is paused may wait to be told of its end: the request stays as long as the handler. */
 const held = new WeakMap<object, PausableDispatch>()
@@ -69,6 +70,7 @@ export class PausedDispatch implements Receiver, DispatchJob {
   end(): void {
     if (this.standsIn === 'native') {
       binding.requestHandleCancel(this.id)
+      noteCollected()
       unwatch(this.id)
     }
     this.owner.onDispatched(this)

@@ -60,11 +60,18 @@ const warned = new Set<string>()
 let state: 'calm' | 'pressing' | 'collected' = 'calm'
 let pressure = 0
 let pressedAt = 0
-let forsakenBefore = 0
+/** Responses that were collected before their end, and how many it were before V8 was last pressed. */
+let freed = 0
+let freedBefore = 0
 let rest = 0
 let collectedAt = -Infinity
 /** Collections whose yield is known. */
 let judged = 0
+
+/** A response was collected before its end, and has given its connection back. */
+export function noteCollected(): void {
+  freed++
+}
 
 /** A young object that nobody holds: only a full collection takes note of it. */
 const sentinel = new FinalizationRegistry<null>(onCollected)
@@ -109,16 +116,17 @@ function look(starvation: Starvation, plight: Plight): void {
 
 function press(now: number, isUrgent: boolean): void {
   if (state === 'collected' && now - collectedAt >= FINALIZING) {
-    const isFruitless = binding.forsakenResponses() === forsakenBefore
-    rest = isFruitless ? Math.min(Math.max(FIRST_REST, rest * 2), LONGEST_REST) : 0
+    rest = Math.min(Math.max(FIRST_REST, rest * 2), LONGEST_REST)
     state = 'calm'
     judged++
   }
+  // Finalizers may be late.
+  if (state === 'calm' && freed !== freedBefore) rest = 0
   if (state === 'calm') {
     if (now < collectedAt + rest && !isUrgent) return
     state = 'pressing'
     pressure = 0
-    forsakenBefore = binding.forsakenResponses()
+    freedBefore = freed
     sentinel.register({}, null)
   } else if (state === 'collected' || now - pressedAt < STEP_PAUSE) {
     return

@@ -64,8 +64,6 @@ pub struct Environment {
     awaited: Cell<usize>,
     body_bytes_crossed: Cell<u64>,
     pub external_memory: ExternalMemory,
-    /// Responses that were given up before anybody read them.
-    pub forsaken: Cell<u32>,
     /// Opened for the first wait at a socket; none where there is no libuv.
     event_loop: OnceCell<Option<Rc<EventLoop>>>,
     handing_over: Cell<HandingOver>,
@@ -300,7 +298,6 @@ pub fn open<'cx>(slot: &Rc<Slot>, mut cx: FunctionContext<'cx>) -> JsResult<'cx,
         awaited: Cell::new(0),
         body_bytes_crossed: Cell::new(0),
         external_memory: ExternalMemory::new(cx.to_raw().cast()),
-        forsaken: Cell::new(0),
         event_loop,
         handing_over: Cell::new(HandingOver::No),
         js,

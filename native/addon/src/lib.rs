@@ -76,7 +76,6 @@ fn create(mut cx: FunctionContext) -> JsResult<JsObject> {
     methods.add("uploadEnd", request_handle::upload_end)?;
     methods.add("questionAnswer", questions::answer)?;
     methods.add("unreadResponses", starvation::unread_responses)?;
-    methods.add("forsakenResponses", starvation::forsaken_responses)?;
     methods.add("externalMemoryPress", starvation::press)?;
     #[cfg(debug_assertions)]
     testing::add(&mut methods)?;

@@ -56,8 +56,8 @@ impl RequestHandleInstance {
         }
     }
 
-    /// The response is there, and nobody has read of it since the last look or waits to.
-    pub fn is_unread(&self) -> bool {
+    /// Whether the response is there, and nobody has read of it since the last look or waits to.
+    pub fn look(&self) -> bool {
         let is_left = if self.is_dispatched {
             self.exchange
                 .controller
@@ -66,16 +66,11 @@ impl RequestHandleInstance {
         } else {
             !self.is_uploading.get()
         };
-        self.reading.get() == Reading::Unread && is_left && !self.awaits.get() && !self.is_piping()
-    }
-
-    /// Whether it is unread, until the next look.
-    pub fn look(&self) -> bool {
-        let is_unread = self.is_unread();
-        if self.reading.get() == Reading::Read {
+        let reading = self.reading.get();
+        if reading == Reading::Read {
             self.reading.set(Reading::Unread);
         }
-        is_unread
+        reading == Reading::Unread && is_left && !self.awaits.get() && !self.is_piping()
     }
 
     pub fn is_piping(&self) -> bool {
@@ -173,9 +168,6 @@ fn end<'cx>(
 ) -> JsResult<'cx, JsUndefined> {
     let id = id_argument(cx)?;
     let is_piping = environment.with(id, |request| {
-        if request.is_unread() {
-            environment.forsaken.set(environment.forsaken.get().wrapping_add(1));
-        }
         how(request);
         request.is_aborted.set(true);
         request.is_piping()

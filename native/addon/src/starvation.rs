@@ -16,12 +16,6 @@ pub fn unread_responses<'cx>(environment: &Environment, mut cx: FunctionContext<
     Ok(cx.number(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
-/// `forsakenResponses()`: the responses that were cancelled, aborted or collected unread so far; wraps around.
-pub fn forsaken_responses<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsNumber> {
-    let count = environment.forsaken.get();
-    Ok(cx.number(count))
-}
-
 /// `externalMemoryPress(bytes)`: V8 takes so much for held outside, beside what responses hold.
 pub fn press<'cx>(environment: &Environment, mut cx: FunctionContext<'cx>) -> JsResult<'cx, JsUndefined> {
     let bytes = cx.argument::<JsNumber>(0)?.value(&mut cx);

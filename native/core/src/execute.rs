@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use http::Method;
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +24,8 @@ use crate::response::RedirectedTo;
 use crate::silence::{body_timeout_error, headers_timeout_error, silent_body, silent_server};
 use crate::size_limit::SizeLimit;
 use crate::transport::{
-    ConnectionSlot, Framing, Route, Transport, TransportBody, TransportLease, WireRequest, WireResponse, upload_error,
+    ConnectionSlot, Framing, Route, Transport, TransportBody, TransportLease, TunnelStream, WireRequest, WireResponse,
+    upload_error,
 };
 use crate::tunnel::run_tunnel;
 use crate::upload::UploadBody;
@@ -86,7 +86,7 @@ pub async fn execute_request<T: Transport, H: DispatchHandler>(
 }
 
 async fn tunnel_through<H: DispatchHandler>(
-    upgrade: OnUpgrade,
+    upgrade: TunnelStream,
     tunnel: &UploadQueue,
     controller: &RequestController,
     handler: &mut H,
@@ -287,7 +287,7 @@ async fn run<T: Transport, H: DispatchHandler>(
     outgoing: Outgoing<'_>,
     controller: &RequestController,
     handler: &mut H,
-) -> Result<Option<OnUpgrade>, CoreError> {
+) -> Result<Option<TunnelStream>, CoreError> {
     let Outgoing {
         mut options,
         mut attempt,
@@ -323,7 +323,7 @@ async fn deliver<B: TransportBody, H: DispatchHandler>(
     controller: &RequestController,
     gauge: &Arc<ByteGauge>,
     handler: &mut H,
-) -> Result<Option<OnUpgrade>, CoreError> {
+) -> Result<Option<TunnelStream>, CoreError> {
     let body_timeout = options.body_timeout;
     let Answer {
         response,

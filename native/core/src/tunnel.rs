@@ -2,13 +2,12 @@
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::controller::RequestController;
 use crate::error::CoreError;
 use crate::handler::DispatchHandler;
+use crate::transport::TunnelStream;
 use crate::upload_queue::UploadQueue;
 
 /// Bytes taken from the socket at once.
@@ -17,13 +16,12 @@ const READ: usize = 64 * 1024;
 /// Runs a tunnel until both directions have ended, or one has failed. The handler gets data and exactly one of end and
 /// error; `controller` pauses it.
 pub async fn run_tunnel<H: DispatchHandler>(
-    upgrade: OnUpgrade,
+    upgrade: TunnelStream,
     outgoing: &UploadQueue,
     controller: &RequestController,
     handler: &mut H,
 ) -> Result<(), CoreError> {
-    let io = upgrade.await.map_err(|error| CoreError::Socket(error.to_string()))?;
-    let (reader, writer) = tokio::io::split(TokioIo::new(io));
+    let (reader, writer) = tokio::io::split(upgrade);
     tokio::try_join!(receive(reader, controller, handler), send(writer, outgoing))?;
     Ok(())
 }

@@ -68,14 +68,12 @@ export const responses: Kind[] = [
     h1: (wire) => wire.flood(HINT.repeat(1000), MOST_HINTS),
     options: { headersTimeout: 500 },
     expect: 'UND_ERR_HEADERS_OVERFLOW',
-    awaits: 'engine',
   },
   {
     name: 'long early hints without an end',
     h1: (wire) => wire.flood(`HTTP/1.1 103 Early Hints\r\nlink: ${'x'.repeat(12_000)}\r\n\r\n`.repeat(5), MOST_HINTS),
     options: { headersTimeout: 500 },
     expect: 'UND_ERR_HEADERS_OVERFLOW',
-    awaits: 'engine',
   },
   {
     name: 'an early hint with a body',

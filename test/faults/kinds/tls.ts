@@ -97,6 +97,7 @@ export const tls: Kind[] = [
     over,
     expect: '200 then ERR_SSL_WRONG_VERSION_NUMBER',
     awaits: 'engine',
+    awaitsOver: ['h2'],
   },
   {
     name: 'a record that cannot be decrypted inside the body',

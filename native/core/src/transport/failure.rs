@@ -118,7 +118,7 @@ fn io_error(error: &io::Error, phase: Phase, peer: &Peer<'_>) -> Option<CoreErro
         }
         io::ErrorKind::ConnectionReset => Some(reset()),
         io::ErrorKind::BrokenPipe => Some(CoreError::Socket("other side closed".into())),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if phase == Phase::Body => {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if phase == Phase::Body && !wraps_tls(error) => {
             Some(CoreError::HttpParser {
                 code: "HPE_INVALID_CHUNK_SIZE",
                 detail: "Invalid chunk size".into(),
@@ -126,6 +126,11 @@ fn io_error(error: &io::Error, phase: Phase, peer: &Peer<'_>) -> Option<CoreErro
         }
         _ => None,
     }
+}
+
+/// The same kind of error as for chunks that hyper cannot read.
+fn wraps_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 fn reset() -> CoreError {
@@ -416,6 +421,13 @@ mod tests {
         let tls = rustls::Error::InvalidCertificate(CertificateError::Expired);
         let nested = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
         assert_eq!(map(nested, Phase::Connect).error_code(), "CERT_HAS_EXPIRED");
+    }
+
+    #[test]
+    fn a_tls_error_within_a_body_is_no_bad_chunk() {
+        let tls = rustls::Error::DecryptError;
+        let error = map(io::Error::new(io::ErrorKind::InvalidData, tls), Phase::Body);
+        assert!(matches!(error, CoreError::Tls { .. }), "{error:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use self::engine::{Engine, EngineKind};
 pub(crate) use self::failure::system_error;
 pub(crate) use self::failure::upload_error;
 pub use self::reqwest::ReqwestTransport;
-pub use self::wire::{ConnectionSlot, KeepAlive, SocketOptions, WireTransport};
+pub use self::wire::{ConnectionSlot, KeepAlive, SocketOptions, TunnelStream, WireTransport};
 use crate::connection::{ConnectionInfo, ConnectionObserver};
 use crate::credit::ByteGauge;
 use crate::direct::Direct;
@@ -82,7 +82,7 @@ pub struct WireResponse<B> {
     pub start: ResponseStart,
     pub body: B,
     /// The connection is no longer HTTP's.
-    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    pub upgrade: Option<TunnelStream>,
 }
 
 impl<B> WireResponse<B> {

@@ -160,7 +160,7 @@ fn unix_agent() -> (tokio::net::UnixListener, Agent, mpsc::UnboundedReceiver<Obs
     (listener, agent_with(config), connections)
 }
 
-/// What the socket does not take is in hyper's buffer, and hyper has the response.
+/// What the socket does not take is the engine's, which has the response.
 #[cfg(unix)]
 #[on_wire]
 async fn a_connection_that_takes_no_more_ends_with_its_response() {
@@ -171,7 +171,7 @@ async fn a_connection_that_takes_no_more_ends_with_its_response() {
         agent.dispatch(post(&origin, RequestBody::Bytes(pattern(0, length).into())), handler);
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.readable().await.unwrap();
-        // hyper writes what it can.
+        // The engine writes what it can.
         settle().await;
         stream
             .write_all(b"HTTP/1.1 413 Payload Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig")

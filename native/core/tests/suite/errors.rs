@@ -118,6 +118,12 @@ async fn an_answer_that_is_no_http_is_a_parser_error() {
         ),
     ];
     for (answer, code) in rows {
+        let code = match (engine(), answer) {
+            // llhttp's own, where hyper does not tell.
+            (EngineKind::Wire, "HTTP/4.7 200 OK\r\n\r\n") => "HPE_INVALID_VERSION",
+            (EngineKind::Wire, "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n") => "HPE_INVALID_CONTENT_LENGTH",
+            _ => code,
+        };
         assert_eq!(refused(answer).await, ("HTTPParserError", code), "{answer:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies of known length that engine wire reads from the socket without hyper, and what becomes of their connections.
+//! Long bodies of known length, whose rest a reader may take from the socket, and what becomes of their connections.
 
 use sluice_core::{Agent, AgentConfig, CoreError, DispatchOptions, Method, ReadState};
 use sluice_test_macros::on_wire;
@@ -38,7 +38,7 @@ async fn is_kept(agent: &Agent, server: &RawServer, mut connection: Connection) 
 #[on_wire]
 async fn a_long_body_comes_whole_and_its_connection_serves_on() {
     let length = head(LENGTH).len();
-    // With the head comes nothing, or some of the body; or the head comes in two, and hyper keeps the body.
+    // With the head comes nothing, or some of the body; or the head comes in two.
     for cut in [length, length + 5000, 1, length - 20] {
         let server = RawServer::bind();
         let agent = agent();

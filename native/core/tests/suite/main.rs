@@ -10,6 +10,7 @@ mod support;
 mod abort;
 mod address_policy;
 mod body_queue;
+mod codec;
 mod decoding;
 mod dns;
 mod early_responses;

@@ -1,4 +1,4 @@
-//! Connections of engine wire that idle for a while, and those of long bodies, do without hyper until the next request.
+//! Connections of engine wire that idle for a while, which are watched and hold nothing, and those of long bodies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +148,7 @@ async fn tls_goes_on_where_it_was() {
 
 #[on_wire]
 async fn what_is_not_written_yet_keeps_a_connection_from_resting() {
-    // Of some length the system takes all but what hyper holds.
+    // Of some length the system takes all but what the engine has taken ahead.
     for length in (1..16).map(|part| part * 320 * 1024) {
         let server = RawServer::with_small_buffers();
         let (agent, _) = agent(AgentConfig::default());

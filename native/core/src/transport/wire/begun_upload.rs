@@ -1,4 +1,4 @@
-//! The upload that was begun last on a connection: who runs it, or writes it, learns here which it is.
+//! The upload that was begun last on an HTTP/2 connection: who runs it learns here which it is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,12 +35,5 @@ impl BegunUpload {
             return None;
         }
         self.lock().take()
-    }
-
-    /// The connection's socket takes no more.
-    pub fn refused(&self) {
-        if let Some(upload) = self.lock().clone() {
-            upload.refuse();
-        }
     }
 }

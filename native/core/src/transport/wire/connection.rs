@@ -8,30 +8,27 @@ use tokio::time::Instant;
 use hyper::client::conn::http2;
 
 use super::begun_upload::BegunUpload;
+use super::h1::{Course, Line};
 use super::http2_meter::Http2Meter;
 use super::outgoing::OutgoingBody;
-use super::pool::PoolEvents;
-use super::rest::{Http1Sender, Rest};
-use super::socket::Socket;
+use super::pool::{Pool, PoolEvents};
 use super::switch::Switch;
-use super::tap::Tap;
 use crate::connection::{ConnectionEventKind, ConnectionInfo};
 use crate::error::CoreError;
 
-/// Shared by the connection's driver, its pool and the request it serves.
+/// Shared by the connection's pool, the requests that it serves and, on HTTP/2, its driver.
 #[derive(Debug)]
 pub struct Connection {
     pub id: u64,
     pub info: Arc<ConnectionInfo>,
     pub switch: Arc<Switch>,
-    pub tap: Arc<Tap>,
     /// On HTTP/2.
     pub meter: Option<Arc<Http2Meter>>,
+    /// On HTTP/2.
     pub begun: Arc<BegunUpload>,
     /// On HTTP/1.
-    pub rest: Arc<Rest>,
-    /// There as long as the connection is open, but for an upgraded one, whose owner has it.
-    socket: Weak<Socket>,
+    pub course: Course,
+    pool: Weak<Pool>,
     pub opened: Instant,
     /// A proxy is at the other end, which is sent whole URLs, and these lines with every request.
     pub forward: Option<Arc<str>>,
@@ -52,29 +49,23 @@ impl Connection {
         id: u64,
         info: Arc<ConnectionInfo>,
         forward: Option<Arc<str>>,
-        events: Arc<PoolEvents>,
+        pool: &Arc<Pool>,
         meter: Option<Arc<Http2Meter>>,
-        socket: &Arc<Socket>,
     ) -> Self {
         Self {
             id,
             info,
             switch: Arc::default(),
-            tap: Arc::default(),
             meter,
             begun: Arc::default(),
-            rest: Arc::default(),
-            socket: Arc::downgrade(socket),
+            course: Course::default(),
+            pool: Arc::downgrade(pool),
             opened: Instant::now(),
             forward,
-            events,
+            events: Arc::clone(pool.events()),
             served: AtomicU64::new(0),
             end: Mutex::default(),
         }
-    }
-
-    pub fn socket(&self) -> Option<Arc<Socket>> {
-        self.socket.upgrade()
     }
 
     /// A request is on the connection until [`Connection::release`].
@@ -106,12 +97,20 @@ impl Connection {
             .notify(ConnectionEventKind::Disconnect, Some(self), Some(&error));
     }
 
+    /// Closes the connection now, whoever has it. Not with the pool locked.
+    fn kill(&self, cause: CoreError) {
+        self.switch.kill(cause);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.drop_idle(self.id);
+        }
+    }
+
     /// Counts a request; returns its number, from 1.
     pub fn serve(&self) -> u64 {
         self.served.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn served(&self) -> u64 {
+    pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
 }
@@ -119,7 +118,7 @@ impl Connection {
 /// The right to send on a connection.
 #[derive(Debug)]
 pub enum Sender {
-    Http1(Http1Sender),
+    Http1(Line),
     Http2(http2::SendRequest<OutgoingBody>),
 }
 
@@ -139,7 +138,7 @@ impl ConnectionSlot {
         if let Some((connection, request)) = self.0.get()
             && connection.served() == *request
         {
-            connection.switch.kill(CoreError::Informational("aborted".into()));
+            connection.kill(CoreError::Informational("aborted".into()));
         }
     }
 }

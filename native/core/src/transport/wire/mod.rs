@@ -1,59 +1,49 @@
-//! The engine on hyper's connections: targets and heads byte for byte, a pool of our own that says what it does.
+//! The engine with a pool of its own that says what it does. HTTP/1 is its own too, targets and heads byte for byte;
+//! HTTP/2 is hyper's.
 
 mod begun_upload;
-mod body;
 mod connection;
 mod dial;
+mod h1;
 mod handshake;
 mod head;
+mod http2_body;
 mod http2_executor;
+mod http2_io;
 mod http2_meter;
-mod io;
+mod http2_send;
 mod keep_alive;
-mod long_body;
 mod open;
 mod outgoing;
 mod pool;
 mod proxy_tunnel;
-mod rest;
 mod socket;
 mod starvation;
 mod stream;
 mod switch;
-mod tap;
 mod target;
 mod tcp;
+mod wire_body;
 
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
-use http::{Method, Uri, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-
-pub use self::body::WireBody;
 pub use self::connection::ConnectionSlot;
+pub use self::h1::TunnelStream;
 pub use self::keep_alive::KeepAlive;
 pub use self::tcp::SocketOptions;
+pub use self::wire_body::WireBody;
 
-use self::body::Exchange;
 use self::connection::Sender;
 use self::dial::Dialer;
-use self::head::{HeadFacts, framing_headers, request_head, response_start};
-use self::outgoing::OutgoingBody;
+use self::http2_body::Http2Exchange;
 use self::pool::{Http2Settings, Lease, Pool, PoolLimits};
-use self::tap::Shown;
-use self::target::uri;
-use super::failure::{self, Peer, Phase, Refusal, classify};
+use super::failure::Refusal;
 use super::http2_windows::Http2Windows;
-use super::{Framing, Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
+use super::{Route, Transport, TransportConfig, TransportLease, WireRequest, WireResponse};
 use crate::connection::ConnectionInfo;
 use crate::error::CoreError;
-use crate::header_list::HeaderList;
 use crate::origin::Origin;
 use crate::response::ResponseStart;
 use crate::upload::UploadBody;
@@ -63,10 +53,6 @@ const MAX_REFUSALS: usize = 3;
 /// The same where each refusal was a connection's end: servers end theirs after so many requests, and of those that
 /// go out together few may be served at a time.
 const MAX_ENDED: usize = 100;
-
-/// How long a body waits for the server's word on `expect: 100-continue` (RFC 9110 §10.1.1 asks for a bound; this is
-/// curl's). hyper keeps a 100 to itself, so that only a final response is heard.
-const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// Pools that nobody uses are dropped when there are more than this.
 const REMEMBERED_POOLS: usize = 256;
@@ -197,13 +183,14 @@ impl TransportLease for WireLease {
             let pool = Arc::clone(&lease.pool);
             let replay = request.body.as_ref().map(UploadBody::replay);
             let sent = match lease.sender.take() {
-                Some(Sender::Http1(sender)) => {
-                    let exchange = Exchange::http1(&lease, sender);
-                    send_http1(exchange, request, on_informational).await
+                Some(Sender::Http1(line)) => {
+                    let exchange = h1::Exchange::new(&lease.pool, line);
+                    let sent = h1::send(exchange, request, on_informational).await;
+                    sent.map(|response| response.map(WireBody::Http1))
                 }
                 Some(Sender::Http2(sender)) => {
-                    let exchange = Exchange::http2(&lease);
-                    send_http2(exchange, sender, request).await
+                    let sent = http2_send::send(Http2Exchange::new(&lease), sender, request).await;
+                    sent.map(|response| response.map(WireBody::Http2))
                 }
                 None => Err(Unsent::Failed(CoreError::Internal("a lease was used twice".into()))),
             };
@@ -240,186 +227,4 @@ enum Unsent {
     Stale,
     /// The server says that it has not looked at it, and why it did not.
     Unprocessed(Refusal, CoreError),
-}
-
-/// hyper gives back what it has not begun to send.
-fn unsent(mut error: TrySendError<http::Request<OutgoingBody>>, request: &mut WireRequest, peer: &Peer<'_>) -> Unsent {
-    match error.take_message() {
-        Some(message) => {
-            request.body = message.into_body().into_upload();
-            if let Some(body) = &request.body {
-                body.progress().release();
-            }
-            Unsent::Stale
-        }
-        None => Unsent::Failed(classify(error.error(), Phase::Head, peer)),
-    }
-}
-
-async fn send_http1(
-    mut exchange: Exchange,
-    request: &mut WireRequest,
-    on_informational: &mut (dyn FnMut(ResponseStart) + Send),
-) -> Result<WireResponse<WireBody>, Unsent> {
-    let pool = Arc::clone(exchange.pool());
-    let connection = Arc::clone(exchange.connection());
-    let number = connection.serve();
-    let closes = request.closes || pool.limits().max_requests.is_some_and(|limit| number >= limit);
-    request.slot.set(Arc::clone(&connection), number);
-    let is_connect = request.method == Method::CONNECT;
-    connection.tap.arm(
-        request_head(request, &pool.route().origin, closes, connection.forward.as_deref()),
-        shown(request, closes),
-    );
-    exchange.carries(request.body.as_ref());
-    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), &connection.begun));
-    *wire.method_mut() = request.method.clone();
-    *wire.uri_mut() = Uri::from_static("/");
-    *wire.headers_mut() = framing_headers(request);
-    let Some(sender) = exchange.sender() else {
-        return Err(Unsent::Failed(CoreError::Internal("no sender".into())));
-    };
-    let mut sending = pin!(sender.try_send_request(wire));
-    let sent = poll_fn(|cx| {
-        for head in connection.tap.poll_informational(cx) {
-            let Some((start, _)) = response_start(&head) else {
-                continue;
-            };
-            if start.status == 100 && !request.expects_continue {
-                return Poll::Ready(Err(Unsent::Failed(CoreError::Socket("bad response".into()))));
-            }
-            on_informational(start);
-        }
-        sending.as_mut().poll(cx).map(Ok)
-    })
-    .await?;
-    let mut response = match sent {
-        Ok(response) => response,
-        Err(error) => {
-            let failed = unsent(error, request, &exchange.peer());
-            return Err(match (failed, connection.tap.take_head()) {
-                (Unsent::Failed(CoreError::HttpParser { .. }), Some(head))
-                    if response_start(&head).is_some_and(|(_, facts)| facts.has_two_lengths()) =>
-                {
-                    Unsent::Failed(CoreError::ResponseContentLengthMismatch)
-                }
-                (failed, _) => failed,
-            });
-        }
-    };
-    exchange.borrow(connection.tap.take_loan());
-    let head = connection.tap.take_head();
-    let read = head.and_then(|head| response_start(&head));
-    let (start, facts) = read.unwrap_or_else(|| (start_of(&response), HeadFacts::default()));
-    if facts.has_length_and_encoding() {
-        return Err(Unsent::Failed(CoreError::ResponseContentLengthMismatch));
-    }
-    let is_upgraded = start.status == 101 || is_connect;
-    if is_upgraded {
-        exchange.keep(None);
-        exchange.explain("upgrade");
-        connection.tap.hand_over();
-    } else {
-        let server_keeps = facts.keeps_connection(&request.method, &start);
-        exchange.closes_after_length(!server_keeps && facts.has_content_length());
-        let may_keep = server_keeps && !closes && !request.is_last;
-        exchange.keep(
-            may_keep
-                .then(|| pool.limits().keep_alive.after(facts.keep_alive))
-                .flatten(),
-        );
-    }
-    let upgrade = is_upgraded.then(|| hyper::upgrade::on(&mut response));
-    Ok(WireResponse {
-        start,
-        body: WireBody::new(response.into_body(), exchange),
-        upgrade,
-    })
-}
-
-/// A body that comes while the request's own is written stays with hyper, which then sees the end of both.
-fn shown(request: &WireRequest, closes: bool) -> Shown {
-    if request.method == Method::CONNECT {
-        Shown::Granted
-    } else if request.method == Method::HEAD || request.upgrade.is_some() || request.body.is_some() || closes {
-        Shown::AsItIs
-    } else {
-        Shown::Shortened
-    }
-}
-
-async fn send_http2(
-    exchange: Exchange,
-    mut sender: hyper::client::conn::http2::SendRequest<OutgoingBody>,
-    request: &mut WireRequest,
-) -> Result<WireResponse<WireBody>, Unsent> {
-    if request.upgrade.is_some() || request.method == Method::CONNECT {
-        return Err(Unsent::Failed(CoreError::Informational(
-            "HTTP/2: Extended CONNECT protocol not supported by server".into(),
-        )));
-    }
-    let expecting = request.body.as_ref().filter(|_| request.expects_continue);
-    let expecting = expecting.map(|body| Arc::clone(body.progress()));
-    let mut wire = http2_request(request, &exchange).map_err(Unsent::Failed)?;
-    if let Some(upload) = &expecting {
-        upload.hold();
-        wire.headers_mut()
-            .insert(http::header::EXPECT, http::HeaderValue::from_static("100-continue"));
-    }
-    exchange.connection().serve();
-    let mut sending = pin!(sender.try_send_request(wire));
-    let sent = match expecting {
-        None => sending.await,
-        Some(upload) => tokio::select! {
-            biased;
-            sent = &mut sending => sent,
-            () = tokio::time::sleep(CONTINUE_WAIT) => {
-                upload.release();
-                sending.await
-            }
-        },
-    };
-    match sent {
-        Ok(response) => Ok(WireResponse {
-            start: start_of(&response),
-            body: WireBody::new(response.into_body(), exchange),
-            upgrade: None,
-        }),
-        Err(error) => {
-            let refusal = failure::refusal(error.error());
-            match (unsent(error, request, &exchange.peer()), refusal) {
-                (Unsent::Failed(error), Some(refusal)) => {
-                    exchange.pool().retire(exchange.connection().id);
-                    Err(Unsent::Unprocessed(refusal, error))
-                }
-                (unsent, _) => Err(unsent),
-            }
-        }
-    }
-}
-
-fn http2_request(request: &mut WireRequest, exchange: &Exchange) -> Result<http::Request<OutgoingBody>, CoreError> {
-    let origin = &exchange.pool().route().origin;
-    let uri = uri(origin, request.host.as_deref(), &request.target)?;
-    let mut headers = request.headers.to_map()?;
-    if let Framing::Length(length) = request.framing {
-        headers.insert(http::header::CONTENT_LENGTH, length.into());
-    }
-    let mut wire = http::Request::new(OutgoingBody::new(request.body.take(), &exchange.connection().begun));
-    *wire.method_mut() = request.method.clone();
-    *wire.uri_mut() = uri;
-    *wire.version_mut() = Version::HTTP_2;
-    *wire.headers_mut() = headers;
-    Ok(wire)
-}
-
-fn start_of(response: &http::Response<Incoming>) -> ResponseStart {
-    ResponseStart {
-        status: response.status().as_u16(),
-        reason: bytes::Bytes::new(),
-        headers: HeaderList::from(response.headers()),
-        version: response.version(),
-        content_length: None,
-        redirected: None,
-    }
 }

@@ -10,18 +10,18 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Sender};
 use super::dial::Dialer;
+use super::h1::Line;
 use super::keep_alive::KeepAlive;
 use super::open::open;
 use super::outgoing::OutgoingBody;
-use super::rest::Http1Sender;
 use super::starvation::{Bodies, News, Supply, Watch, next_pool, watch};
 use crate::connection::{ConnectionEvent, ConnectionEventKind, ConnectionObserver, Starvation};
 use crate::credit::ByteGauge;
 use crate::error::CoreError;
 use crate::transport::Route;
 
-/// How long an idle HTTP/1 connection keeps its buffers.
-const RESTS_AFTER: Duration = Duration::from_millis(500);
+/// How long nobody looks whether its server has closed an idle HTTP/1 connection.
+const WATCHED_AFTER: Duration = Duration::from_millis(10);
 
 /// What bounds a pool.
 #[derive(Debug, Clone)]
@@ -106,27 +106,30 @@ struct State {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Arc<Connection>,
-    sender: Http1Sender,
-    /// When it is to rest; `None` once it does.
-    rests: Option<Instant>,
+    line: Line,
+    /// When it is to be watched; `None` once it is.
+    watched: Option<Instant>,
     expires: Instant,
 }
 
 impl Idle {
     /// When something is to be done with it.
     fn next(&self) -> Instant {
-        self.rests.map_or(self.expires, |rests| rests.min(self.expires))
+        self.watched.map_or(self.expires, |watched| watched.min(self.expires))
     }
 
-    fn rest(&mut self, now: Instant) {
-        if self.rests.take_if(|rests| *rests <= now).is_none() {
-            return;
+    fn watch(&mut self, now: Instant) {
+        if self.watched.take_if(|watched| *watched <= now).is_some() {
+            self.line.watch();
         }
-        self.sender.rest(&self.connection);
-        if !self.sender.is_resting() {
-            self.rests = Some(now + RESTS_AFTER);
-        }
+    }
+
+    fn id(&self) -> u64 {
+        self.line.connection().id
+    }
+
+    fn explain(&self, error: CoreError) {
+        self.line.connection().switch.explain(error);
     }
 }
 
@@ -188,23 +191,12 @@ pub struct Lease {
     pub sender: Option<Sender>,
 }
 
-impl Lease {
-    /// Whether a request can be sent on it, as soon as one can.
-    async fn ready(&mut self) -> bool {
-        match &mut self.sender {
-            Some(Sender::Http1(sender)) => sender.ready(&self.pool.limits.http2.gauge).await,
-            Some(Sender::Http2(_)) => true,
-            None => false,
-        }
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         match self.sender.take() {
-            Some(Sender::Http1(sender)) => {
+            Some(Sender::Http1(line)) => {
                 let keep = self.pool.limits.keep_alive.timeout;
-                self.pool.check_in(&self.connection, sender, keep);
+                self.pool.check_in(line, keep);
             }
             Some(Sender::Http2(_)) => self.pool.end_stream(self.connection.id),
             None => {}
@@ -295,12 +287,11 @@ impl Pool {
                 Grant::Shared(lease) => return Ok(lease),
                 // Boxed, or every request would carry the room for a dial.
                 Grant::Slot(slot) => return Box::pin(self.dial(slot, connect_timeout)).await,
-                Grant::Idle(idle) => {
-                    let mut lease = self.lease(idle.connection, Sender::Http1(idle.sender));
-                    if lease.ready().await {
-                        return Ok(lease);
+                Grant::Idle(mut idle) => {
+                    if idle.line.take_up() {
+                        let connection = Arc::clone(idle.line.connection());
+                        return Ok(self.lease(connection, Sender::Http1(idle.line)));
                     }
-                    lease.sender = None;
                 }
             }
         }
@@ -316,6 +307,8 @@ impl Pool {
 
     /// What there is now, or a place in the queue.
     fn grant(self: &Arc<Self>) -> Result<Result<Grant, oneshot::Receiver<Grant>>, CoreError> {
+        // Dropped with the pool unlocked.
+        let mut passed_over = Vec::new();
         let mut state = self.lock();
         if state.is_destroyed {
             return Err(CoreError::ClientDestroyed);
@@ -325,14 +318,14 @@ impl Pool {
         }
         let now = Instant::now();
         while let Some(idle) = state.idle.pop() {
-            if self.is_old(&idle.connection) {
-                idle.connection.switch.explain(CoreError::Informational("reset".into()));
-                continue;
-            }
-            if !idle.sender.is_closed() && idle.expires > now {
+            if self.is_old(idle.line.connection()) {
+                idle.explain(CoreError::Informational("reset".into()));
+            } else if !idle.line.is_closed() && idle.expires > now {
                 return Ok(Ok(Grant::Idle(idle)));
+            } else {
+                idle.explain(idle_timeout());
             }
-            idle.connection.switch.explain(idle_timeout());
+            passed_over.push(idle);
         }
         if state.waiters.is_empty() && self.has_room(&state) {
             return Ok(Ok(Grant::Slot(self.take_slot(&mut state))));
@@ -482,8 +475,16 @@ impl Pool {
     pub fn forget(&self, connection: u64) {
         let mut state = self.lock();
         state.connections.remove(&connection);
-        state.idle.retain(|idle| idle.connection.id != connection);
         state.shared.retain(|shared| shared.connection.id != connection);
+    }
+
+    /// Closes an idle HTTP/1 connection, if it is one.
+    pub fn drop_idle(&self, connection: u64) {
+        let mut state = self.lock();
+        let at = state.idle.iter().position(|idle| idle.id() == connection);
+        let dropped = at.map(|at| state.idle.remove(at));
+        drop(state);
+        drop(dropped);
     }
 
     /// Gives an HTTP/2 connection no further request: its server has said that it takes none.
@@ -497,21 +498,21 @@ impl Pool {
     }
 
     /// Takes a connection back that can serve another request, and keeps it for so long.
-    pub fn check_in(self: &Arc<Self>, connection: &Arc<Connection>, sender: Http1Sender, keep: Option<Duration>) {
-        let Some(keep) = keep.filter(|_| !self.is_old(connection)) else {
-            connection.switch.explain(CoreError::Informational("reset".into()));
+    pub fn check_in(self: &Arc<Self>, line: Line, keep: Option<Duration>) {
+        let Some(keep) = keep.filter(|_| !self.is_old(line.connection())) else {
+            line.connection()
+                .switch
+                .explain(CoreError::Informational("reset".into()));
             return;
         };
         let now = Instant::now();
-        let rests = (!sender.is_resting()).then(|| now + RESTS_AFTER);
         let mut idle = Idle {
-            connection: Arc::clone(connection),
-            sender,
-            rests,
+            line,
+            watched: Some(now + WATCHED_AFTER),
             expires: now + keep,
         };
         let mut state = self.lock();
-        if state.is_destroyed || idle.sender.is_closed() {
+        if state.is_destroyed || idle.line.is_closed() {
             return;
         }
         while let Some(waiter) = state.waiters.pop_front() {
@@ -550,18 +551,17 @@ impl Pool {
         }
     }
 
-    /// Drops what has idled too long, and lets rest what has idled for a while; when to look again, if anything is left.
+    /// Drops what has idled too long, and has watched what has idled for a while; when to look again, if anything is left.
     fn reap_once(&self) -> Option<Instant> {
+        // Dropped with the pool unlocked.
+        let expired: Vec<Idle>;
         let mut state = self.lock();
         let now = Instant::now();
         let keep = self.limits.keep_alive.timeout.unwrap_or_default();
-        state.idle.retain(|idle| {
-            let is_kept = idle.expires > now;
-            if !is_kept {
-                idle.connection.switch.explain(idle_timeout());
-            }
-            is_kept
-        });
+        expired = state.idle.extract_if(.., |idle| idle.expires <= now).collect();
+        for idle in &expired {
+            idle.explain(idle_timeout());
+        }
         state.shared.retain(|shared| {
             let is_kept = shared.active > 0 || shared.used + keep > now;
             if !is_kept {
@@ -570,7 +570,7 @@ impl Pool {
             is_kept
         });
         for idle in &mut state.idle {
-            idle.rest(now);
+            idle.watch(now);
         }
         let next_idle = state.idle.iter().map(Idle::next);
         let unused = state.shared.iter().filter(|shared| shared.active == 0);
@@ -587,7 +587,9 @@ impl Pool {
         for connection in state.connections.values().filter_map(Weak::upgrade) {
             connection.switch.kill(CoreError::ClientDestroyed);
         }
-        state.idle.clear();
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        drop(idle);
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_socks::TargetAddr;
 use tokio_socks::tcp::{Socks4Stream, Socks5Stream};
 
-use super::head::response_start;
+use super::h1::{HeadReader, Malformed};
 use super::stream::Stream;
 use crate::error::CoreError;
 use crate::origin::Origin;
@@ -47,26 +48,23 @@ pub async fn connect_through(stream: &mut Stream, origin: &Origin, proxy: &Proxy
     stream.flush().await.map_err(failed)?;
     // Without TLS the origin may speak first, behind the answer: nothing of that may be taken.
     let step = if origin.is_https() { 1024 } else { 1 };
-    let mut answer = Vec::new();
-    let end = loop {
-        if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if answer.len() > MAX_ANSWER {
-            return Err(CoreError::HeadersOverflow);
+    let mut answer = BytesMut::new();
+    let mut reader = HeadReader::default();
+    let status = loop {
+        match reader.read(&mut answer) {
+            Ok(Some((start, _))) => break start.status,
+            Ok(None) if answer.len() <= MAX_ANSWER => {}
+            Ok(None) | Err(Malformed::TooLarge) => return Err(CoreError::HeadersOverflow),
+            Err(_) => return Err(CoreError::Socket("the proxy does not speak HTTP".into())),
         }
         if (&mut *stream).take(step).read_buf(&mut answer).await.map_err(failed)? == 0 {
             return Err(CoreError::Socket("the proxy closed the connection".into()));
         }
     };
-    let status = match response_start(&answer) {
-        Some((start, _)) if answer.starts_with(b"HTTP/1.") => start.status,
-        _ => return Err(CoreError::Socket("the proxy does not speak HTTP".into())),
-    };
     if !(200..300).contains(&status) {
         return Err(CoreError::ProxyRefused { status });
     }
-    if answer.len() > end {
+    if !answer.is_empty() {
         // In TLS the origin waits for the client: nobody can have said this but the proxy.
         return Err(CoreError::Socket("the proxy sent data ahead of the origin".into()));
     }

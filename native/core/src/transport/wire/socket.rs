@@ -1,15 +1,14 @@
-//! The socket of a connection. It is hyper's to read, but while it is lent to a long body, which needs no framing.
+//! The socket of an HTTP/1 connection, and the loan of it to whoever reads a long body, which needs no framing.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::stream::Stream;
@@ -20,21 +19,21 @@ use crate::direct::{Direct, DirectRead};
 /// Bytes that are read at once of a body that nobody has asked for.
 pub const AHEAD: usize = 4096;
 /// Bytes of the buffer for one read.
-const SMALLEST: usize = 8 * 1024;
+pub const SMALLEST: usize = 8 * 1024;
 const FIRST: usize = 64 * 1024;
 /// As hyper.
-const LARGEST: usize = 8192 + 4096 * 100;
+pub const LARGEST: usize = 8192 + 4096 * 100;
 
 #[derive(Debug)]
 pub struct Socket {
     held: Mutex<Held>,
     is_write_vectored: bool,
-    is_lent: AtomicBool,
-    owner: AtomicWaker,
+    /// Something came while it was idle: no request is to be written to it.
+    is_gone: AtomicBool,
 }
 
 #[derive(Debug)]
-enum Held {
+pub(super) enum Held {
     Live(Stream),
     /// Not watched by the runtime, which would wake for all that comes while somebody else reads.
     Parked(TcpStream),
@@ -94,12 +93,11 @@ impl Socket {
         Self {
             is_write_vectored: stream.is_write_vectored(),
             held: Mutex::new(Held::Live(stream)),
-            is_lent: AtomicBool::new(false),
-            owner: AtomicWaker::new(),
+            is_gone: AtomicBool::new(false),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,30 +113,25 @@ impl Socket {
         self.is_write_vectored
     }
 
-    /// The peer has closed it, or sends what nobody has asked for. For the owner.
-    ///
-    /// # Errors
-    /// The socket's.
-    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_lent(cx) {
-            return Poll::Pending;
-        }
-        let mut byte = [0];
-        self.with(|stream| stream.poll_read(cx, &mut ReadBuf::new(&mut byte)))
+    pub(super) fn set_gone(&self) {
+        self.is_gone.store(true, Ordering::Release);
     }
 
-    /// Says goodbye, as far as that goes without waiting.
-    pub fn shut_down(&self, cx: &mut Context<'_>) {
-        let _ = self.with(|stream| stream.poll_shutdown(cx));
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
     }
 
-    /// Whether somebody else reads. The owner is woken when the socket is its own again.
-    pub fn is_lent(&self, cx: &Context<'_>) -> bool {
-        if !self.is_lent.load(Ordering::Acquire) {
-            return false;
+    /// Says goodbye, as far as that goes without waiting, and gives the descriptor back, whoever else knows the socket.
+    pub fn close(&self) {
+        match std::mem::replace(&mut *self.lock(), Held::Lost) {
+            Held::Live(mut stream) => {
+                let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            }
+            Held::Parked(stream) => {
+                let _ = stream.shutdown(Shutdown::Write);
+            }
+            Held::Lost => {}
         }
-        self.owner.register(cx.waker());
-        self.is_lent.load(Ordering::Acquire)
     }
 }
 
@@ -158,7 +151,6 @@ pub struct Loan {
 
 impl Loan {
     pub fn new(socket: Arc<Socket>, info: Arc<ConnectionInfo>, gauge: Arc<ByteGauge>, left: u64) -> Self {
-        socket.is_lent.store(true, Ordering::Release);
         Self {
             socket,
             info,
@@ -216,16 +208,12 @@ impl Loan {
         Poll::Ready(Ok(buffer.take(read, most)))
     }
 
-    /// The socket is hyper's again: nothing is left to come, or nobody reads on. False when the connection cannot serve
+    /// The socket is the exchange's again: nothing is left to come, or nobody reads on. False when the connection cannot serve
     /// on: its server has closed it, or has sent more than it announced.
     pub fn end(&self) -> bool {
         let socket = self.socket.lock();
         self.left.store(0, Ordering::Release);
-        let is_quiet = socket.is_quiet();
-        drop(socket);
-        self.socket.is_lent.store(false, Ordering::Release);
-        self.socket.owner.wake();
-        is_quiet
+        socket.is_quiet()
     }
 
     fn most(&self, bytes: usize) -> usize {
