@@ -162,7 +162,7 @@ describe.each(implementations)('in streams of $name', ({ streams }) => {
   async function answer(init: object, isAtOnce = true): Promise<Opened> {
     const pending = fetch(server.origin, { ...init, ...given } as any)
     const exchange = await server.next()
-    const head = `HTTP/1.1 200 OK\r\ncontent-length: ${TEXT.length}\r\n\r\n`
+    const head = `HTTP/1.1 200 OK\r\ncontent-length: ${TEXT.length}\r\nconnection: close\r\n\r\n`
     exchange.bytes(isAtOnce ? head + TEXT : head)
     const response = await pending
     // Behind whatever a test does at first.
@@ -228,6 +228,21 @@ describe.each(implementations)('in streams of $name', ({ streams }) => {
       gone.releaseLock()
       const pieces = [value!, ...(await Promise.allSettled([filled, left])).map((read: any) => read.value?.value)]
       expect(Buffer.concat([...pieces.map(bytesOf), await readRest(body, mode)]).toString()).toBe(TEXT)
+    })
+
+    test('is whole behind a view left in whichever microtask after a read', async () => {
+      const whole: string[] = []
+      for (let ticks = 0; ticks < 12; ticks++) {
+        const { body } = await open()
+        const gone = byob(body)
+        const reads = [gone.read(new Uint8Array(5))]
+        for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
+        reads.push(gone.read(new Uint8Array(5)))
+        gone.releaseLock()
+        const before = reads.map((read) => read.then(({ value }) => bytesOf(value), nothing))
+        whole.push(Buffer.concat([...(await Promise.all(before)), await readRest(body, 'byob')]).toString())
+      }
+      expect(whole).toEqual(whole.map(() => TEXT))
     })
 
     test('is whole behind many that come and go', async () => {
