@@ -161,7 +161,7 @@ const FLAG_CROSS_ORIGIN = 1 << 13
 const FLAG_STOPPED = 1 << 8
 
 /**
- * The largest record: more than the largest head (hyper's read buffer, 408 KiB) with the largest body that rides along
+ * The largest record: more than the largest head (512 KiB on the wire) with the largest body that rides along
  * (16 KiB). What is larger all the same fails its request on the native side.
  */
 const SCRATCH_BYTES = 1024 * 1024
