@@ -38,7 +38,7 @@ export function followRedirect(
   const url = resolveLocation(toUtf8(location), request.url)
   if (url.hash === '') url.hash = request.url.hash
   if (url.text.length > MOST_URL) {
-    throw new NetworkError(`the redirect's URL is longer than ${MOST_URL} bytes: ${url.text.slice(0, 200)}…`)
+    throw new NetworkError(`the redirect's URL is longer than ${MOST_URL} bytes: ${redactUrl(url.href)}`)
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new NetworkError(`the redirect to ${redactUrl(url.href)} has no HTTP(S) scheme`)

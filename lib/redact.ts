@@ -10,7 +10,11 @@ const SCHEME = /^[a-z][a-z0-9+.-]*:/i
 const MOST_SHOWN = 64
 
 /** Of a URL its scheme, host and port; of text that is none, what cannot be more. */
-export function redactUrl(text: string): string {
+export function redactUrl(written: string): string {
+  // What the URL parser passes over, so that a scheme is seen behind it.
+  let start = 0
+  while (written.charCodeAt(start) <= 0x20) start++
+  const text = written.slice(start).replace(/[\t\n\r]/g, '')
   if (URL.canParse(text)) {
     const { protocol, host } = new URL(text)
     return host === '' ? protocol : `${protocol}//${host}`

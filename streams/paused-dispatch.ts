@@ -91,12 +91,15 @@ export class PausedDispatch implements Receiver, DispatchJob {
   onError(info: CoreErrorInfo): void {
     const dispatch = this.dispatch.deref()
     dispatch?.hold()
+    // The crossing has forgotten the request, which takes its place again no more.
+    unwatch(this.id)
     dispatch?.onError(info)
   }
 
   onUndelivered(error: Error): boolean {
     const dispatch = this.dispatch.deref()
     dispatch?.hold()
+    unwatch(this.id)
     return dispatch?.onUndelivered(error) ?? false
   }
 }

@@ -133,6 +133,8 @@ describe('the errors of a request', () => {
   test.each<[string, string, FetchInit]>([
     ['a URL with credentials', `http://me:${SECRET}@127.0.0.1:1/`, {}],
     ['no URL', `http://me:${SECRET}@bad host:99999/${SECRET}`, {}],
+    ['no URL behind a blank', ` http://me:${SECRET}@h:99999/${SECRET}`, {}],
+    ['no URL behind line breaks', `\r\nht\ntp://me:${SECRET}@h:99999/${SECRET}`, {}],
     ['no URL, which ends in its password', `http://me:${SECRET}`, {}],
     ['no URL, with a query', `/x?${SECRET}#${SECRET}`, {}],
     ['another scheme', `javascript:${SECRET}`, {}],

@@ -48,7 +48,7 @@ describe('a run is judged by what comes after its warm-up', () => {
   test.each<[string, (index: number) => Partial<Sample>]>([
     ['memory outside of the heap', (index) => ({ rss: 300 * MiB + index * MiB + (index % 2) * 3 * MiB })],
     ['heap', (index) => ({ heap: 20 * MiB + index * 200_000 })],
-    ['external', (index) => ({ external: index * 256 * 1024 })],
+    ['external', (index) => ({ external: index * 512 * 1024 })],
     ['bufferedBytes', (index) => ({ bufferedBytes: index === 7 ? 1 : 0 })],
     ['handles', (index) => ({ handles: index === 30 ? 1 : 0 })],
     ['sockets', (index) => ({ sockets: index === 5 ? 31 : 20 })],

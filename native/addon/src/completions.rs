@@ -201,10 +201,11 @@ impl CompletionQueue {
     /// does not fit into a record.
     pub fn ask(&self, agent: u32, write: impl FnOnce(&mut Vec<u8>)) -> oneshot::Receiver<String> {
         let (sender, receiver) = oneshot::channel();
+        let mut questions = self.questions();
+        // With the lock held: what is put in later than the closing clears would wait for ever.
         if self.is_closed.load(Ordering::Acquire) {
             return receiver;
         }
-        let mut questions = self.questions();
         questions.waiting.retain(|_, sender| !sender.is_closed());
         questions.last = questions.last.wrapping_add(1);
         let number = questions.last;

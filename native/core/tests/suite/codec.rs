@@ -164,3 +164,24 @@ async fn an_upload_that_ends_behind_the_head_of_its_response_keeps_the_connectio
     assert_eq!(observed.recv().await.unwrap().kind, ConnectionEventKind::Connect);
     assert!(observed.try_recv().is_err());
 }
+
+#[on_wire]
+async fn an_early_answer_to_a_head_that_is_not_written_is_read_whole() {
+    let server = RawServer::with_small_buffers();
+    let (agent, mut observed) = agent();
+    let (handler, mut events) = recorder();
+    let mut options = get(&server.origin());
+    // More than the sockets hold.
+    options.headers.append("x-large", vec![b'a'; 16 * 1024 * 1024]);
+    agent.dispatch(options, handler);
+    let mut connection = server.accept().await;
+    connection
+        .send("HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 10\r\n\r\nfirst")
+        .await;
+    assert_eq!(events.start().await.status, 431);
+    connection.send("other").await;
+    let outcome = events.finish().await;
+    assert!(outcome.end.is_ok(), "{:?}", outcome.end);
+    assert_eq!(outcome.body, b"firstother");
+    while observed.recv().await.unwrap().kind != ConnectionEventKind::Disconnect {}
+}

@@ -66,7 +66,11 @@ impl Exchange {
     pub async fn is_usable(&self) -> bool {
         let Some(line) = &self.line else { return false };
         // What comes first on a new connection answers its first request.
-        !line.is_closed() && (self.connection.served() == 0 || line.is_quiet().await)
+        if line.is_closed() {
+            return false;
+        }
+        // Looked at again afterwards: while the look waits, an abort of the request before may close the connection.
+        self.connection.served() == 0 || (line.is_quiet().await && !line.is_closed())
     }
 
     /// The response has a head: what becomes of the connection when it has ended well.

@@ -14,9 +14,8 @@ use crate::transport::wire::socket::Socket;
 /// end of the connection.
 pub fn write_rest(mut writer: RequestWriter, socket: Arc<Socket>, connection: Arc<Connection>) {
     let Some(progress) = writer.progress().map(Arc::clone) else {
-        connection
-            .switch
-            .kill(CoreError::Internal("a head is written by halves".into()));
+        // A head alone, which its server has answered before all of it was there: it needs no more of it, and the connection
+        // closes behind the response, since its request was not written.
         return;
     };
     tokio::spawn(async move {
